@@ -29,6 +29,7 @@ from app.api.native import (
     loras,
     metrics,
     models,
+    offline,
     pages,
     preprocess,
     provider_webhooks,
@@ -127,6 +128,7 @@ def register(app: OpenAPI, settings: Settings) -> None:
     a1111.register(app, settings)
     mcp.register(app, settings)
     app.register_blueprint(docs.pages)
+    app.register_blueprint(offline.pages)
     routing.declare(routing.RoutePolicy(routing.Access.PUBLIC, budget=None, polled=True))(app.view_functions["static"])
     routing.collect(app)
     if settings.rate_limit_generate or settings.rate_limit_read or settings.auth_mode == "keys":

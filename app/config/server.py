@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from app.config import addresses
-from app.config.kinds import Seconds
+from app.config.kinds import LIVE, Seconds
 
 
 class Server(BaseModel):
@@ -40,6 +40,12 @@ class Server(BaseModel):
         ge=1,
         le=3600,
         description="How long an idle connection stays open; longer than in the proxy in front.",
+    )
+    service_worker: bool = Field(
+        True,
+        description="Let the page install a service worker: an offline page while the server cannot be reached, and"
+        " sharing to the installed page. Off removes it from the browsers that have one.",
+        json_schema_extra=LIVE,
     )
     shutdown_grace_seconds: Seconds = Field(20, description="Time for running jobs to finish after SIGTERM.")
     drain_seconds: float = Field(

@@ -53,6 +53,7 @@ class Harness:
             "SUSPICIOUS_INPUT": "off",  # the page must be safe by itself
             "DISK_FLOOR_BYTES": "0",
             "PRELOAD": "none",
+            "SERVICE_WORKER": "off",  # it would answer in place of a server that a test has stopped
             "HEARTBEAT_SECONDS": "0.5",
             "LEASE_SECONDS": "6",
             "WORKER_POLL_SECONDS": "0.2",

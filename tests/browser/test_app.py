@@ -30,7 +30,7 @@ def test_a_question_mark_lists_all_keys(page: Page):
     page.keyboard.press("?")
     dialog = page.locator("#help-dialog")
     expect(dialog).to_be_visible()
-    for key in ("Ctrl ↵", "Space", "F", "Delete", "Ctrl Z"):
+    for key in ("Ctrl ↵", "Ctrl K", "Space", "F", "Del", "Ctrl Z"):
         expect(dialog.locator("kbd", has_text=re.compile(f"^{re.escape(key)}$")).first).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
@@ -39,7 +39,7 @@ def test_a_question_mark_lists_all_keys(page: Page):
     page.keyboard.type("why?")
     expect(page.locator("#prompt")).to_have_value("why?")
     expect(dialog).to_be_hidden()
-    page.get_by_role("button", name="Keys and notifications").click()
+    page.get_by_role("button", name="Help and settings").click()
     expect(dialog).to_be_visible()
 
 
@@ -47,7 +47,7 @@ def test_a_question_mark_lists_all_keys(page: Page):
 def test_the_dialog_is_accessible(new_page: Callable[..., Page], harness: Harness, axe: str, theme: str):
     page = new_page(harness.url, reduced_motion="reduce")
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-    page.get_by_role("button", name="Keys and notifications").click()
+    page.get_by_role("button", name="Help and settings").click()
     expect(page.locator("#help-dialog")).to_be_visible()
     assert violations(page, axe) == []
 
@@ -73,7 +73,7 @@ def test_a_hidden_page_notifies_who_asked_for_it(new_page: Callable[..., Page], 
     page.fill("#prompt", "slow nothing is said of it")
     page.locator("#steps").fill("4")
     page.keyboard.press("?")  # in the prompt it is a letter
-    page.get_by_role("button", name="Keys and notifications").click()
+    page.get_by_role("button", name="Help and settings").click()
     page.get_by_label("Tell me when").check()
     expect(page.locator("#notify-note")).to_contain_text("in this browser only")
     page.keyboard.press("Escape")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.harness import Harness
-from tests.browser.test_quality import PHONE, violations
+from tests.browser.test_quality import PHONE, open_settings, violations
 
 ACCEPTED = re.compile(r"#/queue/[0-9a-f]{32}$")  # the address of a batch in the queue view
 DRY_RUN = re.compile(r"/api/batches\?limit=\d+$")
@@ -20,6 +20,7 @@ TALL: dict[str, Any] = {"viewport": {"width": 1280, "height": 2200}}  # all of t
 
 def opened(page: Page, prompt: str = "a {red|blue} boat") -> Locator:
     page.fill("#prompt", prompt)
+    open_settings(page)
     page.locator("#steps").fill("4")
     page.locator("#batch > summary").click()
     form = page.locator(".batch-form")
@@ -244,3 +245,15 @@ def test_the_section_is_accessible_and_nothing_overflows(
     expect(form.locator(".batch-axis .field-error").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page, axe) == []
+
+
+def test_a_batch_of_the_prompt_alone_leaves_the_form_for_single_pictures(page: Page, harness: Harness):
+    opened(page, "a {red|blue} kite")
+    expect(verdict(page)).to_contain_text("2 pictures")
+    page.locator("#generate").click()
+    expect(page.locator("main > [data-view=queue]")).to_be_visible()
+    page.locator(".tabs a[data-view=create]").click()
+    expect(page.locator("#generate-text")).to_have_text("Generate")
+    page.fill("#prompt", "a single kite")
+    page.locator("#generate").click()
+    expect(page.locator("#job-panel .job-panel-prompt")).to_have_text("a single kite")

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
-from tests.browser.test_quality import PHONE, violations
+from tests.browser.test_quality import PHONE, open_settings, violations
 from tests.providers import media
 from tests.providers.replicate_server import SECRET, TOKEN, Prediction, Script, StandIn, replicate
 from tests.providers.schemas import document
@@ -69,6 +69,7 @@ def studio(provider: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def choose(page: Page, model: str = "acme/everything") -> Locator:
     expect(page.locator("#model option", has_text=model)).to_be_attached()
+    open_settings(page)
     page.get_by_label("Model", exact=True).select_option(label=model)
     form = page.locator("#model-form")
     expect(form.locator(".field").first).to_be_visible()

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 VIEWS = ("create", "gallery", "queue", "models", "status")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-FIRST_LOAD_BYTES = 72 * 1024  # as they are sent: compressed
+FIRST_LOAD_BYTES = 75 * 1024  # as they are sent: compressed; in English, other languages add their sentences
 MANY = 10_000
 
 
@@ -28,6 +28,13 @@ def go(page: Page, view: str) -> None:
     page.evaluate("view => { location.hash = view === 'create' ? '#/' : `#/${view}`; }", view)
     expect(page.locator(f"main > [data-view={view}]")).to_be_visible()
     expect(page.locator(f"main > [data-view={view}] h1")).to_be_attached()
+
+
+def open_settings(page: Page) -> None:
+    """A phone shows them on demand."""
+    button = page.locator("#settings-open")
+    if button.is_visible() and button.get_attribute("aria-expanded") == "false":
+        button.click()
 
 
 def violations(page: Page, axe: str) -> list[str]:
@@ -66,6 +73,7 @@ def test_no_accessibility_violations(
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     page.fill("#prompt", "x" * 501)
     page.locator("#generate").click()
+    open_settings(page)
     page.locator("details.fine summary").click()
     found = {}
     for view in VIEWS:
@@ -145,7 +153,18 @@ def test_the_first_load_is_small_and_quick(new_page: Callable[..., Page], harnes
     total = sum(loaded.values())
     log.info("First load: %s bytes in %s files, interactive after %s ms", total, len(loaded), sorted(map(round, took)))
     assert 20_000 < total <= FIRST_LOAD_BYTES, loaded
-    lazy = ("lightbox", "gallery", "virtual-grid", "queue", "models", "status", "batch-form", "help", "autoplay")
+    lazy = (
+        "lightbox",
+        "gallery",
+        "virtual-grid",
+        "queue",
+        "models",
+        "status",
+        "batch-form",
+        "help",
+        "palette",
+        "autoplay",
+    )
     later = {f"/static/js/{name}.js" for name in lazy}
     assert later.isdisjoint(loaded)
     preloads = page.locator("link[rel=modulepreload]")

@@ -57,7 +57,7 @@ def begun(new_page: Callable[..., Page], editing: Harness, photographs: list[Pat
 
 
 def act(page: Page, label: str, at: int) -> Any:
-    return page.locator("#input-list li").nth(at).locator(f"[data-act={label}]")
+    return page.locator("#input-list li").nth(at).locator(f"[data-act={label.lower()}]")
 
 
 def widths(page: Page, body: dict[str, Any]) -> list[int]:

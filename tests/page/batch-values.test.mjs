@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "./document.mjs";
 import { batchBody, FIELDS, HINTS, kindOf, placed, readSeeds, readValues } from "../../app/static/js/batch-values.js";
 
 const values = (kind, text) => readValues(kind, text).values;

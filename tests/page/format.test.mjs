@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "./document.mjs";
 import { bytes, ordinal, plural, seconds, shape } from "../../app/static/js/format.js";
 
 test("durations get the unit that they are read in", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "./document.mjs";
 import { DEFAULTS, fromAddress, hasPictures, isFiltered, isOfPictures, selectionFilter, toAddress, toQuery } from "../../app/static/js/gallery-filter.js";
 
 const read = (query) => fromAddress(new URLSearchParams(query));

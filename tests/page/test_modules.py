@@ -18,7 +18,7 @@ SUITES = sorted(path.name for path in HERE.glob("*.test.mjs"))
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the server sends for the page, without the scripts, which the tests import."""
     pages = Environment(loader=FileSystemLoader(ROOT / "app" / "templates"), autoescape=True)
-    text = pages.get_template("index.html").render(root="", auth_mode="none", remote=False)
+    text = pages.get_template("index.html").render(root="", auth_mode="none", remote=False, language="en", t=str)
     file = tmp_path_factory.mktemp("page") / "index.html"
     file.write_text("\n".join(line for line in text.splitlines() if "<script" not in line and "<link" not in line))
     return file
@@ -37,7 +37,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_suites_are_found() -> None:
-    assert {"batch-values", "form-state", "format", "gallery-filter", "jobs", "png", "recipe"} <= {
+    assert {"batch-values", "form-state", "format", "jobs", "palette-match", "png", "recipe", "strings"} <= {
         name.removesuffix(".test.mjs") for name in SUITES
     }
 

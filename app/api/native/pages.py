@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response, make_response, render_template, request
 
 from app.api.http.openapi import blueprint, responses
+from app.api.http.page_language import page_language, translator
 from app.api.routing import Access
 from app.api.schemas.server import RootBody
 from app.api.server.context import app_context
@@ -43,10 +44,13 @@ def root() -> Response:
             auth_mode=settings.auth_mode,
             remote=settings.has_key_for("replicate"),
             root=request.script_root,
+            language=(language := page_language()),
+            t=translator(language),
+            service_worker=settings.service_worker,
         )
         if choice == "text/html"
         else RootBody(name="CyberImage", version=__version__, links={name: url(path) for name, path in _LINKS.items()})
     )
     response = make_response(body)
-    response.vary.add("Accept")
+    response.vary.update(["Accept", "Accept-Language", "Cookie"])
     return response

@@ -7,16 +7,17 @@ import { fieldsOf } from "./input-image.js";
 import { jobs } from "./jobs.js";
 import { toast } from "./notices.js";
 import { send } from "./send.js";
+import { t } from "./strings.js";
 
 const complain = (error) => toast(error.message, { kind: "error" });
 
-export async function copy(text, what = "Prompt") {
+export async function copy(text, what = t`Prompt`) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     copyWithoutClipboardApi(text); // which plain http does not have
   }
-  toast(`${what} copied`, { stay: 3 });
+  toast(t`${what} copied`, { stay: 3 });
 }
 
 export function download(item) {
@@ -73,9 +74,9 @@ export async function copyPicture(item) {
   try {
     const png = api.respond(item.url, { headers: { Accept: "image/*" }, seconds: 60 }).then((response) => response.blob());
     await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
-    toast("Picture copied", { stay: 2.5 });
+    toast(t`Picture copied`, { stay: 2.5 });
   } catch {
-    await copy(linkTo(item), "This browser copies no pictures here. The link was");
+    await copy(linkTo(item), t`This browser copies no pictures here. The link was`);
   }
 }
 
@@ -93,7 +94,7 @@ export async function retryJob(jobId) {
     const job = await api.retry(jobId);
     if (jobs.get(jobId)) jobs.update(jobId, job);
     else jobs.add(job);
-    toast("Back in line", { stay: 2.5 });
+    toast(t`Back in line`, { stay: 2.5 });
     return job;
   } catch (error) {
     complain(error);

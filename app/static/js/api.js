@@ -1,6 +1,7 @@
 // HTTP client of the API. Throws ApiError for problem documents and Offline when the server cannot be reached.
 
 import { pathTo } from "./base.js";
+import { t, told } from "./strings.js";
 
 const MOST_KEPT_ALIVE = 1000; // ids: a browser sends 64 KiB after the page was left
 const ID = / ?\b[0-9a-f]{32}\b/g; // of a job or picture, which says nothing to users
@@ -8,7 +9,7 @@ const ID = / ?\b[0-9a-f]{32}\b/g; // of a job or picture, which says nothing to 
 /** An error response. `message` is a sentence for users. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    super((problem.detail || problem.title || `The server answered ${status}.`).replace(ID, ""));
+    super(told(problem.code, (problem.detail || problem.title || t`The server answered ${status}.`).replace(ID, "")));
     this.status = status;
     this.code = problem.code || "internal";
     this.errors = problem.errors || [];
@@ -18,7 +19,7 @@ export class ApiError extends Error {
 /** The server did not respond. */
 export class Offline extends Error {
   constructor() {
-    super("CyberImage does not respond. Nothing you typed is lost; try again in a moment.");
+    super(t`CyberImage does not respond. Nothing you typed is lost; try again in a moment.`);
   }
 }
 

@@ -6,6 +6,7 @@ import { catalog } from "./catalog.js";
 import { $, el, icon, say } from "./dom.js";
 import { chosenLoras } from "./loras.js";
 import { chosen } from "./picker.js";
+import { t } from "./strings.js";
 
 const OTHER = "other";
 const MOST_SUGGESTED = 24;
@@ -16,14 +17,14 @@ let knownLoras = null; // a promise
 export function axisRow(kept, remove) {
   const id = `axis-${++count}`;
   const gone = new AbortController();
-  const select = el("select", { id: `${id}-field`, "aria-label": "Field that changes", "aria-describedby": `${id}-error` });
-  const other = el("input", { type: "text", placeholder: "settings.shift", "aria-label": "Name of the field", "aria-describedby": `${id}-error`, autocomplete: "off", spellcheck: "false" });
-  const search = el("input", { type: "text", placeholder: "these words", "aria-label": "Words to replace", "aria-describedby": `${id}-error`, value: kept.search ?? "", autocomplete: "off" });
-  const values = el("textarea", { id, rows: 2, "aria-label": "Values", "aria-describedby": `${id}-hint ${id}-error`, dir: "auto" });
+  const select = el("select", { id: `${id}-field`, "aria-label": t`Field that changes`, "aria-describedby": `${id}-error` });
+  const other = el("input", { type: "text", placeholder: "settings.shift", "aria-label": t`Name of the field`, "aria-describedby": `${id}-error`, autocomplete: "off", spellcheck: "false" });
+  const search = el("input", { type: "text", placeholder: t`these words`, "aria-label": t`Words to replace`, "aria-describedby": `${id}-error`, value: kept.search ?? "", autocomplete: "off" });
+  const values = el("textarea", { id, rows: 2, "aria-label": t`Values`, "aria-describedby": `${id}-hint ${id}-error`, dir: "auto" });
   const hint = el("p", { class: "note", id: `${id}-hint` });
   const error = el("p", { class: "note field-error", id: `${id}-error`, hidden: true });
   const suggested = el("div", { class: "batch-suggested" });
-  const away = el("button", { type: "button", class: "round small", "aria-label": "Remove this field", onclick: () => (gone.abort(), remove(row)) }, icon("close"));
+  const away = el("button", { type: "button", class: "round small", "aria-label": t`Remove this field`, onclick: () => (gone.abort(), remove(row)) }, icon("close"));
   const node = el("li", { class: "batch-axis" }, el("div", { class: "batch-axis-head" }, el("span", { class: "select" }, select), away), other, search, values, error, hint, suggested);
   values.value = kept.text ?? "";
 
@@ -31,9 +32,9 @@ export function axisRow(kept, remove) {
 
   function fill() {
     const wanted = select.value === OTHER ? OTHER : select.value || kept.field || "prompt_replace";
-    const scales = chosen() ? chosenLoras(chosen()).map(({ id: lora }, at) => [`settings.loras.${at}.scale`, `Strength of ${lora}`]) : [];
+    const scales = chosen() ? chosenLoras(chosen()).map(({ id: lora }, at) => [`settings.loras.${at}.scale`, t`Strength of ${lora}`]) : [];
     const known = [...FIELDS, ...scales];
-    select.replaceChildren(...[...known, [OTHER, "Another field…"]].map(([name, label]) => new Option(label, name)));
+    select.replaceChildren(...[...known, [OTHER, t`Another field…`]].map(([name, label]) => new Option(label, name)));
     if (known.some(([name]) => name === wanted)) select.value = wanted;
     else {
       select.value = OTHER;
@@ -58,7 +59,7 @@ export function axisRow(kept, remove) {
       values.dispatchEvent(new Event("input", { bubbles: true }));
     };
     suggested.hidden = !found.length;
-    suggested.replaceChildren(...found.slice(0, MOST_SUGGESTED).map((value) => el("button", { type: "button", class: "batch-chip", onclick: use(value), "aria-label": `Add ${value}` }, value)));
+    suggested.replaceChildren(...found.slice(0, MOST_SUGGESTED).map((value) => el("button", { type: "button", class: "batch-chip", onclick: use(value), "aria-label": t`Add ${value}` }, value)));
   }
 
   const controls = { field: () => (other.hidden ? select : other), search: () => search, values: () => values };

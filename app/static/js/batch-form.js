@@ -6,7 +6,7 @@ import { axisRow } from "./batch-axis.js";
 import { batchBody, placed } from "./batch-values.js";
 import { request } from "./composer.js";
 import { $, button, el, say } from "./dom.js";
-import { plural, seconds } from "./format.js";
+import { plural, roughly } from "./format.js";
 import { inputProblem } from "./input-image.js";
 import { toast } from "./notices.js";
 import { chosen } from "./picker.js";
@@ -14,6 +14,7 @@ import { style } from "./router.js";
 import { seedIsWrong } from "./seed.js";
 import { newKey, retryWhileOffline } from "./send.js";
 import { localStore } from "./storage.js";
+import { t } from "./strings.js";
 
 const KEY = "batch";
 const MOST_AXES = 8;
@@ -21,25 +22,25 @@ const PAUSE_MILLISECONDS = 500; // of typing, before a dry run
 const BUSY_MILLISECONDS = 3000; // before one that the server had no room for is sent once more
 const SHOWN_PROMPTS = 6;
 const CHECK_SECONDS = 90; // the server takes 60 at most
-const SEEDS = [["same", "One for all"], ["each", "One each"], ["several", "Several"], ["list", "List"]];
-const MODES = [["combinatorial", "Every combination"], ["zipped", "Side by side"], ["sampled", "By chance"]];
+const SEEDS = [["same", t`One for all`], ["each", t`One each`], ["several", t`Several`], ["list", t`List`]];
+const MODES = [["combinatorial", t`Every combination`], ["zipped", t`Side by side`], ["sampled", t`By chance`]];
 const ABOUT_SEEDS = {
-  same: "All pictures share the seed of the form, so that they can be compared.",
-  each: "Every picture has a seed of its own.",
-  several: "Everything is made with each of so many seeds.",
-  list: "Everything is made with each of these.",
+  same: t`All pictures share the seed of the form, so that they can be compared.`,
+  each: t`Every picture has a seed of its own.`,
+  several: t`Everything is made with each of so many seeds.`,
+  list: t`Everything is made with each of these.`,
 };
 const ABOUT_MODES = {
-  combinatorial: "Every value with every other.",
-  zipped: "The first values together, then the second ones; all fields need equally many.",
-  sampled: "So many pictures, each with values drawn by chance. The same draw gives the same ones.",
+  combinatorial: t`Every value with every other.`,
+  zipped: t`The first values together, then the second ones; all fields need equally many.`,
+  sampled: t`So many pictures, each with values drawn by chance. The same draw gives the same ones.`,
 };
 const TEMPLATES = [
-  ["{red|green}", "one of them"],
-  ["{2$$a|b|c}", "every two of them"],
-  ["{3::a|b}", "by chance, a three times as often"],
-  ["__colours__", "each line of the server’s file colours.txt"],
-  ["\\{ \\} \\|", "the character itself"],
+  ["{red|green}", t`one of them`],
+  ["{2$$a|b|c}", t`every two of them`],
+  ["{3::a|b}", t`by chance, a three times as often`],
+  ["__colours__", t`each line of the server’s file colours.txt`],
+  ["\\{ \\} \\|", t`the character itself`],
 ];
 
 const details = $("#batch");
@@ -59,19 +60,19 @@ for (const name of ["input", "change", "loras-changed", "inputs-changed"]) form.
 opened();
 
 function build() {
-  parts.axes = el("ul", { class: "batch-axes", "aria-label": "What changes" });
-  parts.add = button("Add a field", null, () => add({}), { id: "batch-add" });
-  parts.seeds = choice("batch-seeds", "Seeds", SEEDS, ABOUT_SEEDS);
-  parts.mode = choice("batch-mode", "Combine", MODES, ABOUT_MODES);
-  parts.seedCount = field("batch-seed-count", "How many seeds", { type: "number", min: 1, max: 10_000, value: 4 });
-  parts.seedList = field("batch-seed-list", "Seeds, such as 7, 20..29", { type: "text" });
-  parts.samples = field("batch-samples", "How many pictures", { type: "number", min: 1, value: 16 });
-  parts.draw = field("batch-draw", "Draw", { type: "number", min: 0, value: 0 });
-  parts.name = field("batch-name", "Name", { type: "text", maxlength: 200, placeholder: "optional" });
+  parts.axes = el("ul", { class: "batch-axes", "aria-label": t`What changes` });
+  parts.add = button(t`Add a field`, null, () => add({}), { id: "batch-add" });
+  parts.seeds = choice("batch-seeds", t`Seeds`, SEEDS, ABOUT_SEEDS);
+  parts.mode = choice("batch-mode", t`Combine`, MODES, ABOUT_MODES);
+  parts.seedCount = field("batch-seed-count", t`How many seeds`, { type: "number", min: 1, max: 10_000, value: 4 });
+  parts.seedList = field("batch-seed-list", t`Seeds, such as 7, 20..29`, { type: "text" });
+  parts.samples = field("batch-samples", t`How many pictures`, { type: "number", min: 1, value: 16 });
+  parts.draw = field("batch-draw", t`Draw`, { type: "number", min: 0, value: 0 });
+  parts.name = field("batch-name", t`Name`, { type: "text", maxlength: 200, placeholder: t`optional` });
   parts.verdict = el("p", { class: "batch-verdict", role: "status" });
   parts.problem = el("p", { class: "note field-error", id: "batch-problem", role: "alert", hidden: true });
   parts.prompts = el("ul", { class: "batch-prompts" });
-  parts.planned = el("details", { class: "why", hidden: true }, el("summary", {}, "The first prompts"), parts.prompts);
+  parts.planned = el("details", { class: "why", hidden: true }, el("summary", {}, t`The first prompts`), parts.prompts);
   const templates = TEMPLATES.map(([written, meaning]) => el("div", {}, el("dt", {}, el("code", {}, written)), el("dd", {}, meaning)));
   details.append(
     el(
@@ -82,7 +83,7 @@ function build() {
       parts.planned,
       parts.axes,
       parts.add,
-      el("details", { class: "why" }, el("summary", {}, "Choices in the prompt"), el("dl", { class: "batch-templates" }, templates)),
+      el("details", { class: "why" }, el("summary", {}, t`Choices in the prompt`), el("dl", { class: "batch-templates" }, templates)),
       parts.seeds.node,
       parts.seedCount.node,
       parts.seedList.node,
@@ -176,9 +177,9 @@ function show() {
 
 /** What the button says while the section is open; composer.js has it from the form. */
 function label(images) {
-  const words = details.open && !chosen()?.schema_url ? (images ? `Make ${plural(images, "picture")}` : "Make the batch") : "";
+  const words = details.open && !chosen()?.schema_url ? (images ? t`Make ${plural(images, "picture")}` : t`Make the batch`) : "";
   form.dataset.batch = words;
-  if ($("#generate").getAttribute("aria-busy") !== "true") say($("#generate-text"), words || "Generate");
+  if ($("#generate").getAttribute("aria-busy") !== "true") say($("#generate-text"), words || t`Generate`);
 }
 
 function later() {
@@ -202,8 +203,8 @@ async function dryRun(isRepeated) {
   const begun = isEmpty() ? [] : wrong;
   showErrors(begun);
   label(null);
-  if (wrong.length) return verdict(begun.length ? "" : "Say what changes: a field and its values, or {red|green} in the prompt.");
-  verdict("Counting…");
+  if (wrong.length) return verdict(begun.length ? "" : t`Say what changes: a field and its values, or {red|green} in the prompt.`);
+  verdict(t`Counting…`);
   next = { number: asked, body, isRepeated };
   if (running) return;
   running = true;
@@ -228,14 +229,14 @@ async function count({ number, body, isRepeated }) {
 function uncounted(error, isRepeated) {
   const isBusy = error.status === 503;
   if (isBusy && !isRepeated) return dryRunIn(BUSY_MILLISECONDS, true);
-  verdict(isBusy ? `Not counted. ${error.message}` : "");
+  verdict(isBusy ? t`Not counted. ${error.message}` : "");
   if (!isBusy) showErrors(error.errors?.length ? error.errors : [{ field: "", message: error.message }]);
 }
 
 function tell(found) {
-  const jobs = found.jobs === found.images ? "" : `in ${plural(found.jobs, "job")}`;
-  const time = found.seconds === null ? "no estimate: nothing alike was made here yet" : `about ${seconds(found.seconds).replace(".0", "")}`;
-  verdict([`${plural(found.images, "picture")} ${jobs}`.trim(), time, found.price ? `costs ${found.price}` : ""].filter(Boolean).join(" · "));
+  const jobs = found.jobs === found.images ? "" : t`in ${plural(found.jobs, "job")}`;
+  const time = found.seconds === null ? t`no estimate: nothing alike was made here yet` : t`about ${roughly(found.seconds)}`;
+  verdict([`${plural(found.images, "picture")} ${jobs}`.trim(), time, found.price ? t`costs ${found.price}` : ""].filter(Boolean).join(" · "));
   const prompts = [...new Set(found.planned.map(({ prompt }) => prompt))].slice(0, SHOWN_PROMPTS);
   parts.planned.hidden = prompts.length < 2;
   parts.prompts.replaceChildren(...prompts.map((prompt) => el("li", { dir: "auto" }, prompt)));
@@ -280,8 +281,8 @@ function showErrors(errors) {
 
 /** What is wrong, as the server would say it. */
 export function problems() {
-  if (!chosen()) return [{ field: "", message: "The models are still loading. Try again in a moment." }];
-  const own = seedIsWrong() ? "The seed is not a whole number." : inputProblem(chosen());
+  if (!chosen()) return [{ field: "", message: t`The models are still loading. Try again in a moment.` }];
+  const own = seedIsWrong() ? t`The seed is not a whole number.` : inputProblem(chosen());
   return own ? [{ field: "", message: own }] : bodyNow().problems;
 }
 
@@ -292,7 +293,7 @@ export function mark(errors) {
   const [first] = found;
   const own = { seeds: parts.seeds.value() === "list" ? parts.seedList : parts.seedCount, samples: parts.samples, sample_seed: parts.draw, name: parts.name }[first.part];
   (first.at === null ? own?.input : rows[first.at].control(first.part))?.focus();
-  return own || first.at !== null ? "The batch cannot be made like this; see its fields." : first.message;
+  return own || first.at !== null ? t`The batch cannot be made like this; see its fields.` : first.message;
 }
 
 export async function submit({ key = newKey(), waiting }) {
@@ -300,7 +301,8 @@ export async function submit({ key = newKey(), waiting }) {
   const send = () => call("api/batches", { method: "POST", body, headers: { "Idempotency-Key": key }, seconds: CHECK_SECONDS });
   const made = await retryWhileOffline(send, waiting);
   for (const warning of made.warnings) toast(warning);
-  const undo = { label: "Cancel it", run: () => post(`api/batches/${made.batch_id}/cancel`).catch((error) => toast(error.message, { kind: "error" })) };
-  toast(`${plural(made.jobs, "job")} accepted`, { action: undo });
+  const undo = { label: t`Cancel it`, run: () => post(`api/batches/${made.batch_id}/cancel`).catch((error) => toast(error.message, { kind: "error" })) };
+  toast(t`${plural(made.jobs, "job")} accepted`, { action: undo });
+  if (isEmpty() && parts.seeds.value() === "same") details.open = false; // the prompt alone varied: the next may be one picture
   location.hash = `#/queue/${made.batch_id}`;
 }

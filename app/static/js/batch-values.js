@@ -1,5 +1,8 @@
 // What is typed about a batch, as the API takes it: values of axes, seeds, and where errors of the answer belong. Pure.
 
+import { number } from "./format.js";
+import { t } from "./strings.js";
+
 const MOST_VALUES = 1000; // of one range
 const NUMBER = /^-?\d+(?:\.\d+)?$/;
 const RANGE = /^(-?\d+(?:\.\d+)?)\s*(?:\.\.|–|(?<=\d)\s*-)\s*(-?\d+(?:\.\d+)?)(?:\s*(?:by\s+|\(\+)(\d+(?:\.\d+)?)\)?)?$/;
@@ -8,28 +11,28 @@ const SIZE = /^(\d{1,5})(?:\s*[x×]\s*(\d{1,5}))?$/i;
 
 /** Fields that an axis can change: name, label, kind of its values. A kind is a key of HINTS. */
 export const FIELDS = [
-  ["prompt_replace", "Words of the prompt", "words"],
-  ["prompt", "The whole prompt", "lines"],
-  ["negative_prompt", "Leave out", "lines"],
-  ["settings.guidance_scale", "Guidance", "numbers"],
-  ["settings.num_inference_steps", "Steps", "integers"],
-  ["settings.scheduler", "Sampler", "words"],
-  ["size", "Size", "sizes"],
-  ["model_id", "Model", "words"],
-  ["settings.loras", "LoRAs", "loras"],
-  ["settings.strength", "Change it by", "numbers"],
-  ["settings.clip_skip", "Clip skip", "integers"],
-  ["settings.shift", "Shift", "numbers"],
+  ["prompt_replace", t`Words of the prompt`, "words"],
+  ["prompt", t`The whole prompt`, "lines"],
+  ["negative_prompt", t`Leave out`, "lines"],
+  ["settings.guidance_scale", t`Guidance`, "numbers"],
+  ["settings.num_inference_steps", t`Steps`, "integers"],
+  ["settings.scheduler", t`Sampler`, "words"],
+  ["size", t`Size`, "sizes"],
+  ["model_id", t`Model`, "words"],
+  ["settings.loras", t`LoRAs`, "loras"],
+  ["settings.strength", t`Change it by`, "numbers"],
+  ["settings.clip_skip", t`Clip skip`, "integers"],
+  ["settings.shift", t`Shift`, "numbers"],
 ];
 
 export const HINTS = {
-  words: "Separated by commas, or one a line.",
-  lines: "One a line.",
-  numbers: "Such as 2, 3.5, 5 or 2..8 by 0.5.",
-  integers: "Such as 10, 20, 40 or 10..50 by 10.",
-  sizes: "Width first, such as 512x768, 768x512; 512 is a square.",
-  loras: "A LoRA, or several with +; its strength after a colon: ink:0.8, ink + film, none.",
-  any: "Numbers, true, false or words, separated by commas or one a line.",
+  words: t`Separated by commas, or one a line.`,
+  lines: t`One a line.`,
+  numbers: t`Such as 2, 3.5, 5 or 2..8 by 0.5.`,
+  integers: t`Such as 10, 20, 40 or 10..50 by 10.`,
+  sizes: t`Width first, such as 512x768, 768x512; 512 is a square.`,
+  loras: t`A LoRA, or several with +; its strength after a colon: ink:0.8, ink + film, none.`,
+  any: t`Numbers, true, false or words, separated by commas or one a line.`,
 };
 
 export const kindOf = (field) => FIELDS.find(([name]) => name === field)?.[2] ?? (/^settings\.loras\.\d+\.scale$/.test(field) ? "numbers" : "any");
@@ -37,7 +40,7 @@ export const kindOf = (field) => FIELDS.find(([name]) => name === field)?.[2] ??
 /** {values, problem}: what was typed for a field of this kind; `problem` is a sentence, null when there is none. */
 export function readValues(kind, text) {
   const parts = split(kind, text);
-  if (!parts.length) return { values: [], problem: "Give at least one value." };
+  if (!parts.length) return { values: [], problem: t`Give at least one value.` };
   try {
     const values = parts.flatMap((part) => READERS[kind](part));
     return { values, problem: null };
@@ -62,22 +65,22 @@ const READERS = {
 function range(part) {
   if (NUMBER.test(part)) return [Number(part)];
   const [, from, to, by = "1"] = RANGE.exec(part) ?? [];
-  if (from === undefined) throw new Error(`“${part}” is no number, and no range such as 2..8 by 0.5.`);
+  if (from === undefined) throw new Error(t`“${part}” is no number, and no range such as 2..8 by 0.5.`);
   const [start, end, step] = [from, to, by].map(Number);
   const count = step > 0 ? Math.floor(Math.abs(end - start) / step + 1e-9) + 1 : Infinity;
-  if (count > MOST_VALUES) throw new Error(`“${part}” stands for more than ${MOST_VALUES.toLocaleString("en")} values.`);
+  if (count > MOST_VALUES) throw new Error(t`“${part}” stands for more than ${number(MOST_VALUES)} values.`);
   const sign = end < start ? -1 : 1;
   return Array.from({ length: count }, (_, at) => Number((start + sign * at * step).toFixed(6)));
 }
 
 function whole(value) {
-  if (!Number.isInteger(value)) throw new Error(`${value} is no whole number.`);
+  if (!Number.isInteger(value)) throw new Error(t`${value} is no whole number.`);
   return value;
 }
 
 function size(part) {
   const [, width, height = width] = SIZE.exec(part) ?? [];
-  if (!width) throw new Error(`“${part}” is no size such as 512x768.`);
+  if (!width) throw new Error(t`“${part}” is no size such as 512x768.`);
   return `${width}x${height}`;
 }
 
@@ -85,7 +88,7 @@ function loras(part) {
   if (part.toLowerCase() === "none") return [];
   return part.split("+").map((one) => {
     const [, id, scale] = /^(.+?)(?::\s*(-?\d+(?:\.\d+)?))?$/.exec(one.trim()) ?? [];
-    if (!id) throw new Error(`“${part}” names no LoRA beside the +.`);
+    if (!id) throw new Error(t`“${part}” names no LoRA beside the +.`);
     return { id: id.trim(), scale: Number(scale ?? 1) };
   });
 }
@@ -99,7 +102,7 @@ function scalar(part) {
 export function readSeeds(text) {
   const { values, problem } = readValues("integers", text);
   const wrong = values.find((value) => value < 0 || value >= 2 ** 32);
-  return wrong === undefined ? { values, problem } : { values: [], problem: `${wrong} is no seed: those are from 0 to ${2 ** 32 - 1}.` };
+  return wrong === undefined ? { values, problem } : { values: [], problem: t`${wrong} is no seed: those are from 0 to ${2 ** 32 - 1}.` };
 }
 
 /**
@@ -113,13 +116,13 @@ export function batchBody(request, batch) {
   const axes = batch.axes.map(({ field, search, text }, at) => {
     const { values, problem } = readValues(kindOf(field), text);
     note(`axes.${at}.values`, problem);
-    if (!field) note(`axes.${at}.field`, "Say which field changes.");
-    if (field === "prompt_replace" && !search) note(`axes.${at}.search`, "Say which words of the prompt are replaced.");
+    if (!field) note(`axes.${at}.field`, t`Say which field changes.`);
+    if (field === "prompt_replace" && !search) note(`axes.${at}.search`, t`Say which words of the prompt are replaced.`);
     return { field, values, ...(field === "prompt_replace" ? { search } : {}) };
   });
   const body = { ...request, axes, mode: batch.mode };
   if (axes.some(({ field }) => field === "prompt")) delete body.prompt;
-  else if (!body.prompt.trim()) note("prompt", "Say what the pictures should show.");
+  else if (!body.prompt.trim()) note("prompt", t`Say what the pictures should show.`);
   if (batch.seeds === "each") body.seeds = "each";
   if (batch.seeds === "several") body.seeds = Number(batch.seedCount);
   if (batch.seeds === "list") {
@@ -141,9 +144,9 @@ export function placed(errors, fields) {
     if (["seeds", "samples", "sample_seed", "prompt", "name"].includes(field)) return { at: null, part: field, message: sentence(message) };
     const [, job, name] = /^jobs\.(\d+)\.?(.*)$/.exec(field) ?? [];
     const axis = fields.findIndex((one) => one === name || name?.startsWith(`${one}.`) || (one === "size" && /^settings\.(width|height)$/.test(name ?? "")));
-    if (axis >= 0) return { at: axis, part: "values", message: `Of picture ${Number(job) + 1}: ${message}` };
-    if (job !== undefined) return { at: null, part: "other", message: `Picture ${Number(job) + 1}: ${[name, message].filter(Boolean).join(" ")}` };
-    return { at: null, part: "other", message: sentence(["body", "axes"].includes(field) ? `The batch ${message}` : `${field} ${message}`.trim()) };
+    if (axis >= 0) return { at: axis, part: "values", message: t`Of picture ${Number(job) + 1}: ${message}` };
+    if (job !== undefined) return { at: null, part: "other", message: t`Picture ${Number(job) + 1}: ${[name, message].filter(Boolean).join(" ")}` };
+    return { at: null, part: "other", message: sentence(["body", "axes"].includes(field) ? t`The batch ${message}` : `${field} ${message}`.trim()) };
   });
 }
 

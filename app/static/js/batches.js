@@ -4,14 +4,17 @@ import { isAdmin } from "./access.js";
 import { get, post } from "./api.js";
 import { pathTo } from "./base.js";
 import { $, $$, button, el, say } from "./dom.js";
-import { plural, seconds } from "./format.js";
+import { plural, roughly } from "./format.js";
 import { toast } from "./notices.js";
 import { style } from "./router.js";
+import { t, told } from "./strings.js";
 
 const POLL_MILLISECONDS = 2000;
 const PAGE = 200; // places of one answer
 const MOST_CELLS = 2000;
 const [FIRST, LAST] = [10, -10]; // priorities
+const BATCH_STATUS = { RUNNING: t`running`, PAUSED: t`paused`, ENDED: t`ended` };
+const PLACE_STATUS = { PENDING: "", PROCESSING: "…", COMPLETED: t`removed`, CANCELLED: t`cancelled`, FAILED: t`failed` };
 const parts = {};
 let timer = null;
 export const summaries = new Map(); // id → as it was last listed
@@ -22,7 +25,7 @@ export async function build(root) {
   await style("batches");
   parts.list = el("ul", { class: "rows" });
   parts.grid = el("div", { class: "batch-grid", hidden: true });
-  root.append(el("header", { class: "section-head" }, el("h2", {}, "Batches")), parts.list, parts.grid);
+  root.append(el("header", { class: "section-head" }, el("h2", {}, t`Batches`)), parts.list, parts.grid);
   parts.root = root;
 }
 
@@ -40,7 +43,7 @@ export async function show(id) {
     showRows(batches);
     if (chosen) await showGrid(chosen);
   } catch (error) {
-    if (chosen && error.status === 404) say(parts.grid, "There is no such batch.");
+    if (chosen && error.status === 404) say(parts.grid, t`There is no such batch.`);
   }
   if (!$('main > [data-view="queue"]').hidden) timer = setTimeout(() => show(id), POLL_MILLISECONDS);
 }
@@ -67,7 +70,7 @@ function showRows(batches) {
 }
 
 function row(batch) {
-  const failed = batch.counts.FAILED ? `, ${batch.counts.FAILED} failed` : "";
+  const failed = batch.counts.FAILED ? t`, ${batch.counts.FAILED} failed` : "";
   const act = (verb, body = undefined) => async () => {
     try {
       await post(`api/batches/${batch.batch_id}/${verb}`, body);
@@ -83,23 +86,23 @@ function row(batch) {
     el(
       "div",
       { class: "row-words" },
-      el("a", { class: "row-prompt", href: `#/queue/${batch.batch_id}` }, batch.name ?? plural(batch.jobs, "job")),
-      el("p", { class: "facts" }, el("span", {}, `${batch.counts.COMPLETED} of ${batch.jobs}${failed}`), el("span", {}, batch.status.toLowerCase()), batch.priority !== 0 && el("span", {}, `priority ${batch.priority > 0 ? "+" : ""}${batch.priority}`)),
-      el("progress", { max: 100, value: batch.percent, "aria-label": "Progress" }),
+      el("a", { class: "row-prompt", dir: "auto", href: `#/queue/${batch.batch_id}` }, batch.name ?? plural(batch.jobs, "job")),
+      el("p", { class: "facts" }, el("span", {}, t`${batch.counts.COMPLETED} of ${batch.jobs}${failed}`), el("span", {}, BATCH_STATUS[batch.status] ?? batch.status.toLowerCase()), batch.priority !== 0 && el("span", {}, t`priority ${batch.priority > 0 ? "+" : ""}${batch.priority}`)),
+      el("progress", { max: 100, value: batch.percent, "aria-label": t`Progress` }),
     ),
     batch.counts.PENDING > 0 && priorityButton(batch, act),
-    batch.status === "PAUSED" && button("Resume", null, act("resume")),
-    running && button("Pause", null, act("pause")),
-    batch.status !== "ENDED" && button("Cancel", "close", act("cancel")),
-    batch.status === "ENDED" && batch.counts.FAILED > 0 && button("Retry failed", "retry", act("retry-failed", {})),
+    batch.status === "PAUSED" && button(t`Resume`, null, act("resume")),
+    running && button(t`Pause`, null, act("pause")),
+    batch.status !== "ENDED" && button(t`Cancel`, "close", act("cancel")),
+    batch.status === "ENDED" && batch.counts.FAILED > 0 && button(t`Retry failed`, "retry", act("retry-failed", {})),
   );
 }
 
 /** An administrator moves a batch before all others; anyone else may let the others go first. */
 function priorityButton({ priority }, act) {
-  if (priority !== 0) return button("Usual turn", null, act("priority", { priority: 0 }), { title: "It takes turns with the other jobs again" });
-  if (isAdmin()) return button("Move to the top", null, act("priority", { priority: FIRST }), { title: "Before all that waits at a lower priority" });
-  return button("Let others first", null, act("priority", { priority: LAST }), { title: "After all that waits at a higher priority" });
+  if (priority !== 0) return button(t`Usual turn`, null, act("priority", { priority: 0 }), { title: t`It takes turns with the other jobs again` });
+  if (isAdmin()) return button(t`Move to the top`, null, act("priority", { priority: FIRST }), { title: t`Before all that waits at a lower priority` });
+  return button(t`Let others first`, null, act("priority", { priority: LAST }), { title: t`After all that waits at a higher priority` });
 }
 
 async function showGrid(batch) {
@@ -113,7 +116,7 @@ async function showGrid(batch) {
     if (chosen !== batch) return; // another one was opened meanwhile
     batch.jobs = body.jobs;
     if (!batch.built) buildTable(batch, body);
-    say(batch.remaining, body.eta_seconds === null ? "" : `about ${seconds(Math.max(1, body.eta_seconds)).replace(".0", "")} left`);
+    say(batch.remaining, body.eta_seconds === null ? "" : t`about ${roughly(body.eta_seconds)} left`);
     for (const place of body.places) fill(batch, place);
     if (body.places.every(({ status }) => !["PENDING", "PROCESSING"].includes(status))) batch.done.add(offset);
     offset = body.next_offset;
@@ -124,12 +127,12 @@ async function showGrid(batch) {
 function buildTable(batch, body) {
   batch.built = true;
   const sizes = body.axes.map(({ count }) => count);
-  const links = ["grid", "zip", "table"].map((what) => el("a", { class: "quiet", href: pathTo(body[`${what}_url`]), download: "" }, { grid: "Sheet", zip: "Archive", table: "Table" }[what]));
+  const links = ["grid", "zip", "table"].map((what) => el("a", { class: "quiet", href: pathTo(body[`${what}_url`]), download: "" }, { grid: t`Sheet`, zip: t`Archive`, table: t`Table` }[what]));
   const total = Math.min(sizes.reduce((product, size) => product * size, 1), MOST_CELLS);
   const across = sizes.length > 1 ? sizes.at(-1) : null;
   const table = across ? asTable(batch, body, across, total) : asList(batch, body, Math.min(body.jobs, MOST_CELLS));
   batch.remaining = el("span", { class: "note" });
-  parts.grid.replaceChildren(el("header", { class: "section-head" }, el("h3", {}, body.name ?? "Batch", " ", batch.remaining), el("p", {}, links)), el("div", { class: "batch-scroll" }, table));
+  parts.grid.replaceChildren(el("header", { class: "section-head" }, el("h3", {}, body.name ?? t`Batch`, " ", batch.remaining), el("p", {}, links)), el("div", { class: "batch-scroll" }, table));
 }
 
 function asTable(batch, body, across, total) {
@@ -168,7 +171,7 @@ function fill(batch, { place, status, images, prompt, error }) {
   const node = batch.cells.get(place);
   if (!node || node.dataset.status === (images[0]?.image_id ?? status)) return;
   node.dataset.status = images[0]?.image_id ?? status;
-  if (!images.length) return node.replaceChildren(error && status === "FAILED" ? error.message : { PENDING: "", PROCESSING: "…", COMPLETED: "removed" }[status] ?? status.toLowerCase());
+  if (!images.length) return node.replaceChildren(error && status === "FAILED" ? told(error.code, error.message) : PLACE_STATUS[status] ?? status.toLowerCase());
   const [{ image_id, thumbnail_url }] = images;
   node.replaceChildren(el("a", { href: `#/queue/${batch.id}?picture=${image_id}` }, el("img", { src: pathTo(thumbnail_url), alt: prompt, loading: "lazy" })));
 }

@@ -5,15 +5,16 @@ import { confirm } from "./confirm.js";
 import { plural } from "./format.js";
 import { toast } from "./notices.js";
 import { removal, show } from "./removal.js";
+import { t } from "./strings.js";
 
 /** Restores `items`, or all that match `filter`. */
-export const restore = (items, filter = null, count = items.length) => run("restore", items, filter, count, "restored");
+export const restore = (items, filter = null, count = items.length) => run("restore", items, filter, count, t`restored`);
 
 /** Removes them for good, after a question. */
 export async function purge(items, filter = null, count = items.length) {
-  const question = `Delete ${plural(count, "picture")} for good?`;
-  if (!(await confirm({ question, explanation: "Their files are removed at once. This cannot be undone.", label: "Delete for good" }))) return false;
-  return run("purge", items, filter, count, "deleted for good");
+  const question = t`Delete ${plural(count, "picture")} for good?`;
+  if (!(await confirm({ question, explanation: t`Their files are removed at once. This cannot be undone.`, label: t`Delete for good` }))) return false;
+  return run("purge", items, filter, count, t`deleted for good`);
 }
 
 async function run(action, items, filter, count, done) {

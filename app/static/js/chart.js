@@ -1,6 +1,7 @@
 // A small SVG line chart of one number over the last minutes. The caller formats the values.
 
 import { el, say, svg } from "./dom.js";
+import { t } from "./strings.js";
 
 const [WIDTH, HEIGHT, PAD] = [320, 88, 6];
 const SPAN = 10 * 60_000; // milliseconds shown at most
@@ -36,8 +37,8 @@ export class Chart {
     const minutes = Math.max(1, Math.round(span / 60_000));
     say(this.now, this.word(values.at(-1)));
     const [low, high] = [this.word(Math.min(...values)), this.word(Math.max(...values))];
-    const lately = minutes === 1 ? "minute" : `${minutes} minutes`;
-    say(this.span, low === high ? `Steady for the last ${lately}` : `${low} to ${high} in the last ${lately}`);
-    this.svg.setAttribute("aria-label", `${this.title}: now ${this.word(values.at(-1))}, ${this.span.textContent}`);
+    const lately = minutes === 1 ? t`minute` : t`${minutes} minutes`;
+    say(this.span, low === high ? t`Steady for the last ${lately}` : t`${low} to ${high} in the last ${lately}`);
+    this.svg.setAttribute("aria-label", t`${this.title}: now ${this.word(values.at(-1))}, ${this.span.textContent}`);
   }
 }

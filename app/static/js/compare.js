@@ -1,6 +1,7 @@
 // Two pictures over each other, with a slider that uncovers one of them.
 
 import { el, setVars } from "./dom.js";
+import { t } from "./strings.js";
 
 /**
  * `before` and `after` are {url, label, width, height}; the latter covers the former to the right of the slider. `inset` is
@@ -9,7 +10,7 @@ import { el, setVars } from "./dom.js";
 export function compareSlider(before, after, inset = null) {
   const { width, height } = after;
   const picture = ({ url, label }, className) => el("img", { src: url, alt: label, class: className, draggable: "false" });
-  const range = el("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": `How much is seen of “${before.label}”` });
+  const range = el("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": t`How much is seen of “${before.label}”` });
   const node = el(
     "div",
     { class: "compare", vars: { "--w": width, "--h": height, "--at": "50%" } },

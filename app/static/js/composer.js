@@ -5,7 +5,7 @@ import { ApiError } from "./api.js";
 import { catalog } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { applyExamples } from "./examples.js";
-import { plural } from "./format.js";
+import { decimal, plural } from "./format.js";
 import { applyInputImage, chosenInputImage, inputProblem } from "./input-image.js";
 import { applyLength, chosenLength } from "./length.js";
 import { applyLoras, chosenLoras } from "./loras.js";
@@ -20,6 +20,7 @@ import { newKey, send } from "./send.js";
 import { applySizes, chosenSize, setSize } from "./size.js";
 import { applySteps, paint, showSteps, stepCount } from "./steps.js";
 import { localStore, sessionStore } from "./storage.js";
+import { t } from "./strings.js";
 
 const COUNTS = [1, 2, 3, 4, 6, 8];
 
@@ -109,7 +110,7 @@ function applyCount({ limits }) {
 const chosenCount = () => Number($("#count input:checked")?.value ?? 1);
 
 function showGuidance() {
-  say($("#guidance-value"), guided ? Number(guidance.value).toFixed(1) : "the model’s own");
+  say($("#guidance-value"), guided ? decimal(guidance.value) : t`the model’s own`);
   paint(guidance);
 }
 
@@ -117,13 +118,13 @@ function showCount() {
   const length = [...prompt.value.trim()].length;
   const node = $("#prompt-count");
   node.classList.toggle("over", length > catalog.promptMax);
-  say(node, length > catalog.promptMax * 0.6 ? `${length} of ${catalog.promptMax}` : length ? String(length) : "");
+  say(node, length > catalog.promptMax * 0.6 ? t`${length} of ${catalog.promptMax}` : length ? String(length) : "");
 }
 
 function summarize() {
   const seed = chosenSeed();
   const loras = chosenLoras(chosen()).length;
-  const parts = [loras ? plural(loras, "LoRA") : "", !guided ? "" : `guidance ${Number(guidance.value).toFixed(1)}`, seed < 0 ? "random seed" : `seed ${seed}`];
+  const parts = [loras ? plural(loras, "LoRA") : "", !guided ? "" : t`guidance ${decimal(guidance.value)}`, seed < 0 ? t`random seed` : t`seed ${seed}`];
   say($("#fine-summary"), parts.filter(Boolean).join(" · "));
 }
 
@@ -149,13 +150,15 @@ async function generate() {
   const errors = own?.problems() ?? [];
   const wrong = own ? own.mark(errors) : validationError();
   complain(wrong, errors);
+  if (wrong && prompt.value.trim()) openSettings(true); // it may be there
   if (wrong) return;
   remember();
   busy(true);
   try {
-    const options = { key, waiting: () => say($("#generate-text"), "Waiting for the server…") };
+    const options = { key, waiting: () => say($("#generate-text"), t`Waiting for the server…`) };
     await (own ? own.submit(options) : send(request(), options));
     recordPrompt();
+    openSettings(false);
     if (!own && /\{[^{}]*\|[^{}]*\}/.test(prompt.value)) tellOfBatches();
     key = newKey();
   } catch (error) {
@@ -170,10 +173,17 @@ async function generate() {
 function tellOfBatches() {
   if (sessionStore.read("batches")) return;
   sessionStore.write("batches", "told");
-  toast("The {…} was sent as it is. A batch makes a picture of each choice.", { action: { label: "Batch", run: openBatch } });
+  toast(t`The {…} was sent as it is. A batch makes a picture of each choice.`, { action: { label: t`Batch`, run: openBatch } });
+}
+
+/** The settings of a phone, which has no room for them beside the prompt. */
+function openSettings(open) {
+  form.toggleAttribute("data-open", open);
+  $("#settings-open").setAttribute("aria-expanded", String(open));
 }
 
 function openBatch() {
+  openSettings(true);
   $("#batch").open = true;
   $("#batch > summary").focus();
 }
@@ -181,11 +191,11 @@ function openBatch() {
 const isSignedOut = () => document.documentElement.dataset.signed === "out";
 
 function validationError() {
-  if (!chosen()) return "The models are still loading. Try again in a moment.";
-  if (!prompt.value.trim()) return "Say what the picture should show.";
+  if (!chosen()) return t`The models are still loading. Try again in a moment.`;
+  if (!prompt.value.trim()) return t`Say what the picture should show.`;
   const length = [...prompt.value.trim()].length;
-  if (length > catalog.promptMax) return `The prompt has ${length} characters; ${catalog.promptMax} fit.`;
-  return seedIsWrong() ? "The seed is not a whole number." : inputProblem(chosen());
+  if (length > catalog.promptMax) return t`The prompt has ${length} characters; ${catalog.promptMax} fit.`;
+  return seedIsWrong() ? t`The seed is not a whole number.` : inputProblem(chosen());
 }
 
 function complain(sentence, errors = []) {
@@ -199,7 +209,7 @@ function complain(sentence, errors = []) {
 function busy(now) {
   sending = now;
   submit.setAttribute("aria-busy", String(now));
-  say($("#generate-text"), now ? "Sending…" : isSignedOut() ? "Sign in to generate" : form.dataset.batch || "Generate");
+  say($("#generate-text"), now ? t`Sending…` : isSignedOut() ? t`Sign in to generate` : form.dataset.batch || t`Generate`);
 }
 
 form.addEventListener("submit", (event) => {
@@ -229,6 +239,7 @@ $("#prompts-open").addEventListener("click", async () => {
   const [{ open }] = await Promise.all([import("./prompts.js"), style("prompts")]);
   open();
 });
+$("#settings-open").addEventListener("click", () => openSettings(!form.hasAttribute("data-open")));
 $("#scheduler").addEventListener("change", ({ target }) => keep({ scheduler: target.value || undefined }));
 for (const id of ["#sizes", "#free-size"]) $(id).addEventListener("change", keepSize);
 $("#swap").addEventListener("click", keepSize);

@@ -2,6 +2,7 @@
 
 import { button, el, say } from "./dom.js";
 import { style } from "./router.js";
+import { t } from "./strings.js";
 
 const title = el("h2", { id: "confirm-title" });
 const words = el("p", { id: "confirm-words" });
@@ -11,7 +12,7 @@ const dialog = el(
   { class: "confirm", role: "alertdialog", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-words" },
   title,
   words,
-  el("div", { class: "confirm-actions" }, button("Cancel", null, () => dialog.close("")), yes),
+  el("div", { class: "confirm-actions" }, button(t`Cancel`, null, () => dialog.close("")), yes),
 );
 document.body.append(dialog);
 

@@ -5,6 +5,7 @@ import { $ } from "./dom.js";
 import { canUseInputImage, mostImages, useInputFile } from "./input-image.js";
 import { toast } from "./notices.js";
 import { chosen } from "./picker.js";
+import { t } from "./strings.js";
 
 const overlay = $("#drop");
 let depth = 0; // dragenter and dragleave fire for every element
@@ -41,13 +42,13 @@ export async function take(file) {
   if (!made) return start(file);
   $("dialog[open]")?.close();
   useSettings(made);
-  const instead = canUseInputImage() ? { label: "Start from it instead", run: () => start(file) } : null;
-  toast(`Settings of “${file.name}” are in the form`, { action: instead });
+  const instead = canUseInputImage() ? { label: t`Start from it instead`, run: () => start(file) } : null;
+  toast(t`Settings of “${file.name}” are in the form`, { action: instead });
 }
 
 export async function start(file) {
   if (!canUseInputImage()) {
-    toast(`“${file.name}” has no settings, and no model here can start from a picture.`, { kind: "error" });
+    toast(t`“${file.name}” has no settings, and no model here can start from a picture.`, { kind: "error" });
     return;
   }
   try {
@@ -55,7 +56,7 @@ export async function start(file) {
     $("dialog[open]")?.close();
     location.hash = "#/";
   } catch {
-    toast(`“${file.name}” is not an image that this browser can read.`, { kind: "error" });
+    toast(t`“${file.name}” is not an image that this browser can read.`, { kind: "error" });
   }
 }
 

@@ -1,6 +1,7 @@
 // Example prompts of the chosen model.
 
 import { $ } from "./dom.js";
+import { t } from "./strings.js";
 
 const trigger = $("#surprise");
 const prompt = $("#prompt");
@@ -11,7 +12,7 @@ export function applyExamples(model) {
   examples = model.example_prompts ?? [];
   next = 0;
   trigger.hidden = examples.length === 0;
-  prompt.placeholder = model.hint || "Describe the picture you want to see";
+  prompt.placeholder = model.hint || t`Describe the picture you want to see`;
 }
 
 export const someExamples = (count) => examples.slice(0, count);

@@ -4,6 +4,7 @@ import { call } from "./api.js";
 import { $$, button } from "./dom.js";
 import { announce, toast } from "./notices.js";
 import { Signal } from "./signal.js";
+import { t } from "./strings.js";
 
 const known = new Map(); // id → whether it is one, as last listed or changed
 export const favorites = { changed: new Signal() }; // (set of ids, whether they are)
@@ -28,7 +29,7 @@ const press = (node, favorite) => node.setAttribute("aria-pressed", String(favor
 export async function toggleFavorite(item) {
   const wanted = !isFavorite(item);
   marked([item.image_id], wanted);
-  announce(wanted ? "A favourite now" : "No favourite any more");
+  announce(wanted ? t`A favourite now` : t`No favourite any more`);
   try {
     await call(`api/image/${item.image_id}/favorite`, { method: wanted ? "PUT" : "DELETE" });
   } catch (error) {
@@ -39,7 +40,7 @@ export async function toggleFavorite(item) {
 
 /** A button that shows whether `item` is a favourite, and changes it. */
 export function heart(item, attributes = {}) {
-  const about = { class: "round small heart", "aria-label": "Favourite", title: "Favourite (F)", data: { id: item.image_id }, ...attributes };
+  const about = { class: "round small heart", "aria-label": t`Favourite`, title: t`Favourite (F)`, data: { id: item.image_id }, ...attributes };
   const node = button(null, "heart", () => toggleFavorite(item), about);
   press(node, isFavorite(item));
   return node;

@@ -15,6 +15,8 @@ const SAVE_MILLISECONDS = 400;
 
 let ready = false; // what was kept is in the form; from now on its changes are kept
 let timer = null;
+let settle = null;
+export const restored = new Promise((resolve) => (settle = resolve)); // when what was kept is in the form
 let read = null; // the request that the form describes
 
 /** `request()` is the form as the API takes it. */
@@ -26,7 +28,7 @@ export function startFormState(request) {
   const stop = catalog.changed.on(() => {
     if (ready || !chosen()) return;
     stop();
-    restore().finally(() => (ready = true));
+    restore().finally(() => settle((ready = true)));
   });
 }
 

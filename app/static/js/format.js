@@ -1,12 +1,28 @@
-// Formats numbers, durations, sizes and dates for display.
+// Formats numbers, durations, sizes and dates for display, in the page's language.
+
+import { forms, locale, t } from "./strings.js";
+
+const DAYS_FROM = 172_800; // seconds; below, hours are told
+
+export const number = (value) => value.toLocaleString(locale);
+
+/** With so many digits after the point. */
+export const decimal = (value, digits = 1) => Number(value).toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 export function seconds(value) {
-  if (value < 0.95) return "under a second";
-  if (value < 10) return `${value.toFixed(1)} s`;
-  if (value < 90) return `${Math.round(value)} s`;
-  if (value < 5400) return `${Math.round(value / 60)} min`;
-  if (value < 172800) return `${Math.round(value / 3600)} h`;
-  return `${Math.round(value / 86400)} days`;
+  if (value < 0.95) return t`under a second`;
+  if (value < 10) return t`${decimal(value)} s`;
+  return longer(value);
+}
+
+/** Of an estimate: without fractions of a second. */
+export const roughly = (value) => longer(Math.max(1, Math.round(value)));
+
+function longer(value) {
+  if (value < 90) return t`${Math.round(value)} s`;
+  if (value < 5400) return t`${Math.round(value / 60)} min`;
+  if (value < DAYS_FROM) return t`${Math.round(value / 3600)} h`;
+  return t`${Math.round(value / 86400)} days`;
 }
 
 export function bytes(value) {
@@ -14,26 +30,29 @@ export function bytes(value) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   const power = Math.min(Math.floor(Math.log(value) / Math.log(1000)), units.length - 1);
   const amount = value / 1000 ** power;
-  return `${amount < 10 && power > 1 ? amount.toFixed(1) : Math.round(amount)} ${units[power]}`;
+  return `${amount < 10 && power > 1 ? decimal(amount) : Math.round(amount)} ${units[power]}`;
 }
 
 export function ordinal(n) {
-  const ending = { one: "st", two: "nd", few: "rd", other: "th" };
-  return `${n}${ending[new Intl.PluralRules("en", { type: "ordinal" }).select(n)]}`;
+  const ending = { one: t`${n}st`, two: t`${n}nd`, few: t`${n}rd`, other: t`${n}th` };
+  return ending[new Intl.PluralRules("en", { type: "ordinal" }).select(n)];
 }
 
+/** "3 pictures", by the catalogue's forms of the noun. */
 export function plural(n, one, many = `${one}s`) {
-  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+  const [single, several] = forms(one, many);
+  return `${number(n)} ${n === 1 ? single : several}`;
 }
 
 export function ago(iso) {
   const elapsed = (Date.now() - Date.parse(iso)) / 1000;
-  if (elapsed < 5) return "just now";
-  return `${seconds(elapsed)} ago`;
+  if (elapsed < 5) return t`just now`;
+  if (elapsed >= DAYS_FROM) return t`${Math.round(elapsed / 86400)} days ago`;
+  return t`${seconds(elapsed)} ago`;
 }
 
 export function when(iso) {
-  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return new Date(iso).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }
 
 const SHAPES = ["1:1", "5:4", "4:3", "3:2", "16:9", "2:1", "21:9"];

@@ -1,5 +1,7 @@
 // The gallery's filter: in the address of the view, as a query of /api/images, and as the filter of an action. Pure.
 
+import { t } from "./strings.js";
+
 const DAY_MILLISECONDS = 86_400_000;
 
 export const DEFAULTS = { show: "all", search: "", model: "", media: "", days: "", sort: "newest", tag: "", until: "", seed: "" };
@@ -52,7 +54,7 @@ export function toQuery({ show, search, model, media, days, sort, tag, until, se
 
 /** The `filter` of an action: the same pictures as the query's, up to `now`. */
 export function selectionFilter(filter, now = Date.now()) {
-  if (!hasPictures(filter)) throw new Error("There are no pictures in this view."); // it would mean all of the gallery
+  if (!hasPictures(filter)) throw new Error(t`There are no pictures in this view.`); // it would mean all of the gallery
   const { sort: _, bin: __, favorite, seed, ...rest } = toQuery(filter, now);
   return { ...rest, ...(favorite ? { favorite: true } : {}), ...(seed ? { seed: Number(seed) } : {}) };
 }

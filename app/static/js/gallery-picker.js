@@ -2,12 +2,13 @@
 
 import { images } from "./api.js";
 import { $, button, el, say } from "./dom.js";
+import { t } from "./strings.js";
 
 const A_PAGE = 30;
 const tiles = el("ul", { class: "picker-tiles" });
 const said = el("p", { class: "note", role: "status" });
-const more = button("More", null, () => load(), { hidden: true });
-const upload = button("Upload one", "file", () => {
+const more = button(t`More`, null, () => load(), { hidden: true });
+const upload = button(t`Upload one`, "file", () => {
   const ask = uploading;
   dialog.close();
   ask?.();
@@ -15,8 +16,8 @@ const upload = button("Upload one", "file", () => {
 const dialog = el(
   "dialog",
   { class: "picker-dialog", id: "picker-dialog", "aria-labelledby": "picker-title" },
-  el("h2", { id: "picker-title" }, "Choose a picture"),
-  button(null, "close", () => dialog.close(), { class: "round small picker-close", "aria-label": "Close" }),
+  el("h2", { id: "picker-title" }, t`Choose a picture`),
+  button(null, "close", () => dialog.close(), { class: "round small picker-close", "aria-label": t`Close` }),
   tiles,
   said,
   el("div", { class: "picker-foot" }, more, upload),
@@ -38,13 +39,13 @@ export function pick({ upload: ask = null } = {}) {
 }
 
 async function load() {
-  say(said, "Loading…");
+  say(said, t`Loading…`);
   try {
     const page = await images({ limit: A_PAGE, media: "image", cursor });
     tiles.append(...page.images.filter(({ image_id: id }) => id).map(tile));
     cursor = page.next_cursor;
     more.hidden = !cursor;
-    say(said, tiles.children.length ? "" : "There are no pictures yet.");
+    say(said, tiles.children.length ? "" : t`There are no pictures yet.`);
     if (!dialog.contains(document.activeElement) || document.activeElement === dialog) $("button", tiles)?.focus();
   } catch (error) {
     say(said, error.message);
@@ -57,7 +58,7 @@ function tile(item) {
     settle = null;
     dialog.close();
   };
-  return el("li", {}, el("button", { type: "button", onclick: choose, "aria-label": item.prompt.slice(0, 120) || "A picture" }, el("img", { src: item.thumbnail_url, alt: "", loading: "lazy" })));
+  return el("li", {}, el("button", { type: "button", onclick: choose, "aria-label": item.prompt.slice(0, 120) || t`A picture` }, el("img", { src: item.thumbnail_url, alt: "", loading: "lazy" })));
 }
 
 dialog.addEventListener("close", () => {

@@ -13,21 +13,22 @@ import { isPendingDelete, removal } from "./removal.js";
 import { subRoute } from "./router.js";
 import { Selection } from "./selection.js";
 import { statusPoll } from "./status-poll.js";
+import { locale, t } from "./strings.js";
 import { keyOf, tile } from "./tile.js";
 import { VirtualGrid } from "./virtual-grid.js";
 
 const SHOWS = {
-  all: ["All", ["COMPLETED", "PROCESSING", "PENDING", "FAILED"]],
-  pictures: ["Pictures", ["COMPLETED"]],
-  favorites: ["Favourites", ["COMPLETED"]],
-  progress: ["In progress", ["PROCESSING", "PENDING"]],
-  failed: ["Failed", ["FAILED"]],
-  cancelled: ["Cancelled", ["CANCELLED"]],
-  bin: ["Bin", ["COMPLETED"]],
+  all: [t`All`, ["COMPLETED", "PROCESSING", "PENDING", "FAILED"]],
+  pictures: [t`Pictures`, ["COMPLETED"]],
+  favorites: [t`Favourites`, ["COMPLETED"]],
+  progress: [t`In progress`, ["PROCESSING", "PENDING"]],
+  failed: [t`Failed`, ["FAILED"]],
+  cancelled: [t`Cancelled`, ["CANCELLED"]],
+  bin: [t`Bin`, ["COMPLETED"]],
 };
-const SORTS = { newest: "Newest first", oldest: "Oldest first" };
+const SORTS = { newest: t`Newest first`, oldest: t`Oldest first` };
 const TYPING_MILLISECONDS = 250;
-const DAY = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const DAY = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 let pages = null;
 let generation = 0; // of the query: responses to an older one are dropped
@@ -41,15 +42,15 @@ let shown = false;
 let filter = { ...DEFAULTS };
 const controls = []; // functions that show the filter's present values
 
-const list = el("ul", { class: "grid", "aria-label": "Pictures" });
+const list = el("ul", { class: "grid", "aria-label": t`Pictures` });
 const empty = el("div", { class: "nothing", hidden: true });
-const fresh = el("button", { type: "button", class: "fresh", hidden: true, onclick: () => change({}) }, "Show what is new");
+const fresh = el("button", { type: "button", class: "fresh", hidden: true, onclick: () => change({}) }, t`Show what is new`);
 const total = el("p", { class: "gallery-total", role: "status" });
 const grid = new VirtualGrid(list, { make: (item) => selection.attach(tile(item, open), item), key: keyOf, near: more, heading: dayOf });
 const selection = new Selection({ grid, filter: () => selectionFilter(filter), inBin: () => filter.show === "bin", total: count });
 
 export function build(root) {
-  const search = el("input", { type: "search", placeholder: "Search: words of the prompt, in any order", "aria-label": "Search the prompts", maxlength: 500 });
+  const search = el("input", { type: "search", placeholder: t`Search: words of the prompt, in any order`, "aria-label": t`Search the prompts`, maxlength: 500 });
   search.addEventListener("input", () => {
     clearTimeout(typing);
     typed = () => search.value.trim();
@@ -60,21 +61,21 @@ export function build(root) {
     el(
       "header",
       { class: "view-head gallery-head" },
-      el("h1", { id: "gallery-title", tabindex: "-1" }, "Gallery"),
+      el("h1", { id: "gallery-title", tabindex: "-1" }, t`Gallery`),
       el("div", { class: "search" }, icon("search"), search),
-      el("fieldset", { class: "segments" }, el("legend", { class: "unseen" }, "Show"), Object.entries(SHOWS).map(segment)),
-      button("Select", "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
+      el("fieldset", { class: "segments" }, el("legend", { class: "unseen" }, t`Show`), Object.entries(SHOWS).map(segment)),
+      button(t`Select`, "select", () => selection.toggleMode(), { "aria-pressed": "false", id: "select-mode" }),
     ),
     el(
       "div",
       { class: "gallery-filters" },
-      chooser("Model", "All models", () => catalog.models.map((model) => [model.id, model.name]), "model"),
-      chooser("Kind", "Pictures and videos", () => [["image", "Pictures"], ["video", "Videos"]], "media", () => catalog.models.some((model) => model.media === "video")),
-      chooser("When", "Any time", () => [["1", "The last day"], ["7", "The last week"], ["30", "The last month"]], "days"),
-      chooser("Order", null, () => Object.entries(SORTS), "sort"),
+      chooser(t`Model`, t`All models`, () => catalog.models.map((model) => [model.id, model.name]), "model"),
+      chooser(t`Kind`, t`Pictures and videos`, () => [["image", t`Pictures`], ["video", t`Videos`]], "media", () => catalog.models.some((model) => model.media === "video")),
+      chooser(t`When`, t`Any time`, () => [["1", t`The last day`], ["7", t`The last week`], ["30", t`The last month`]], "days"),
+      chooser(t`Order`, null, () => Object.entries(SORTS), "sort"),
       tagChooser(),
-      el("label", {}, "Up to", input("Up to this day", "date", "until")),
-      input("Seed", "number", "seed", { min: 0, placeholder: "Seed", inputmode: "numeric" }),
+      el("label", {}, t`Up to`, input(t`Up to this day`, "date", "until")),
+      input(t`Seed`, "number", "seed", { min: 0, placeholder: t`Seed`, inputmode: "numeric" }),
       clear,
       total,
     ),
@@ -92,7 +93,7 @@ export function build(root) {
   showControls();
 }
 
-const clear = button("Clear filters", "close", () => change({ ...DEFAULTS, show: filter.show }), { hidden: true });
+const clear = button(t`Clear filters`, "close", () => change({ ...DEFAULTS, show: filter.show }), { hidden: true });
 
 export function show() {
   shown = true;
@@ -139,10 +140,10 @@ function chooser(label, all, options, name, offered = () => true) {
 /** The tags that there are, read when it is opened. */
 function tagChooser() {
   let tags = [];
-  const select = el("select", { "aria-label": "Tag", onchange: () => change({ tag: select.value }) });
+  const select = el("select", { "aria-label": t`Tag`, onchange: () => change({ tag: select.value }) });
   const fill = () => {
     const known = tags.some(({ tag }) => tag === filter.tag) ? tags : [...(filter.tag ? [{ tag: filter.tag }] : []), ...tags];
-    select.replaceChildren(el("option", { value: "" }, "Any tag"), ...known.map(({ tag, images }) => el("option", { value: tag }, images ? `${tag} (${images})` : tag)));
+    select.replaceChildren(el("option", { value: "" }, t`Any tag`), ...known.map(({ tag, images }) => el("option", { value: tag }, images ? `${tag} (${images})` : tag)));
     select.value = filter.tag;
   };
   const read = async () => {
@@ -155,7 +156,7 @@ function tagChooser() {
 }
 
 function input(label, type, name, attributes = {}) {
-  const node = el("input", { type, "aria-label": label, title: name === "until" ? "Show this day, and what is older" : null, onchange: () => change({ [name]: node.value }), ...attributes });
+  const node = el("input", { type, "aria-label": label, title: name === "until" ? t`Show this day, and what is older` : null, onchange: () => change({ [name]: node.value }), ...attributes });
   controls.push(() => (node.value = filter[name]));
   return node;
 }
@@ -199,7 +200,7 @@ async function more(mine = generation, first = false) {
     const visible = items.filter((item) => !isHidden(item));
     if (first) grid.set(visible);
     else grid.append(visible);
-    if (first && filter.search) announce(visible.length ? `${plural(visible.length, "result")}${pages.ended ? "" : " or more"}` : "Nothing found");
+    if (first && filter.search) announce(visible.length ? `${plural(visible.length, "result")}${pages.ended ? "" : t` or more`}` : t`Nothing found`);
     renderEmpty(null);
   } catch (error) {
     if (mine === generation) renderEmpty(error);
@@ -233,7 +234,7 @@ function onRemoval(what, ids) {
 
 /** How many pictures match. */
 async function count() {
-  if (!hasPictures(filter)) throw new Error("There are no pictures in this view.");
+  if (!hasPictures(filter)) throw new Error(t`There are no pictures in this view.`);
   const { total: found } = await get(`api/images?${new URLSearchParams({ ...toQuery(filter), limit: 1, count: 1 })}`);
   return found;
 }
@@ -241,19 +242,19 @@ async function count() {
 async function showTotal(mine) {
   if (!hasPictures(filter)) return say(total, "");
   const found = await count().catch(() => null);
-  if (mine === generation) say(total, found === null ? "" : `${plural(found, "picture")}${filter.show === "bin" ? ", until they are removed" : ""}`);
+  if (mine === generation) say(total, found === null ? "" : `${plural(found, "picture")}${filter.show === "bin" ? t`, until they are removed` : ""}`);
 }
 
 function renderEmpty(error) {
   empty.hidden = grid.items.length > 0;
   if (empty.hidden) return;
   const narrowed = isFiltered(filter) || !["all", "bin", "favorites"].includes(filter.show);
-  const none = { bin: "The bin is empty.", favorites: "No favourites yet. Press F on a picture, or its heart." }[filter.show] ?? "No pictures yet.";
-  const way = narrowed ? button("Clear filters", "close", () => change({ ...DEFAULTS })) : filter.show === "all" ? el("a", { class: "quiet strong", href: "#/" }, "Make the first one") : "";
+  const none = { bin: t`The bin is empty.`, favorites: t`No favourites yet. Press F on a picture, or its heart.` }[filter.show] ?? t`No pictures yet.`;
+  const way = narrowed ? button(t`Clear filters`, "close", () => change({ ...DEFAULTS })) : filter.show === "all" ? el("a", { class: "quiet strong", href: "#/" }, t`Make the first one`) : "";
   empty.replaceChildren(
     el("span", { class: "noise", "aria-hidden": "true" }),
-    el("p", {}, error ? error.message : narrowed ? "Nothing matches." : none),
-    error ? button("Try again", "retry", reload) : way,
+    el("p", {}, error ? error.message : narrowed ? t`Nothing matches.` : none),
+    error ? button(t`Try again`, "retry", reload) : way,
   );
 }
 
@@ -267,8 +268,8 @@ function open(item, event) {
 function dayOf(item) {
   const day = new Date(item.deleted_at ?? item.created_at);
   const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(day).setHours(0, 0, 0, 0)) / 86_400_000);
-  const name = days === 0 ? "Today" : days === 1 ? "Yesterday" : DAY.format(day);
-  return item.deleted_at ? `Deleted ${days < 2 ? name.toLowerCase() : name}` : name;
+  const name = days === 0 ? t`Today` : days === 1 ? t`Yesterday` : DAY.format(day);
+  return item.deleted_at ? t`Deleted ${days < 2 ? name.toLowerCase() : name}` : name;
 }
 
 const stateOf = (status) => (status?.queue ? JSON.stringify([status.queue, status.images?.count]) : seenState);

@@ -6,6 +6,7 @@ import { $, el, say } from "./dom.js";
 import { chosen } from "./picker.js";
 import { followPicture } from "./size.js";
 import { paint } from "./steps.js";
+import { t } from "./strings.js";
 
 const LONGEST_SIDE = 1536; // larger images are scaled down here: the model would do it anyway
 const [box, picture, strength, note] = ["#start", "#start-picture", "#strength", "#start-note"].map((id) => $(id));
@@ -38,8 +39,8 @@ export function chosenInputImage(model) {
 
 /** Why a request to `model` would not have what was chosen; null if it would. */
 export function inputProblem(model) {
-  if (part && images.length && !masks(model)) return `${model.name} cannot repaint a part of a picture. Choose another model, or remove the mask.`;
-  if (images[0]?.extend && !masks(model)) return `${model.name} cannot extend a picture. Choose another model, or remove the picture.`;
+  if (part && images.length && !masks(model)) return t`${model.name} cannot repaint a part of a picture. Choose another model, or remove the mask.`;
+  if (images[0]?.extend && !masks(model)) return t`${model.name} cannot extend a picture. Choose another model, or remove the picture.`;
   return null;
 }
 
@@ -119,21 +120,23 @@ export function applyInputImage() {
 function describe(model, able) {
   const problem = model && inputProblem(model);
   if (problem) return problem;
-  if (able && part) return "Only the marked part is painted anew.";
-  if (able && images[0]?.extend) return `It grows by ${sides(images[0].extend)} pixels.`;
-  if (able && isVideoModel(model)) return "The video begins with it.";
-  if (able && strength.disabled) return "Say in the prompt what to change.";
-  if (able) return "Less keeps more of the picture.";
-  return `${model?.name ?? "This model"} cannot start from a picture. It is kept for a model that can.`;
+  if (able && part) return t`Only the marked part is painted anew.`;
+  if (able && images[0]?.extend) return t`It grows by ${sides(images[0].extend)} pixels.`;
+  if (able && isVideoModel(model)) return t`The video begins with it.`;
+  if (able && strength.disabled) return t`Say in the prompt what to change.`;
+  if (able) return t`Less keeps more of the picture.`;
+  return t`${model?.name ?? t`This model`} cannot start from a picture. It is kept for a model that can.`;
 }
 
-const sides = (extend) => Object.entries(extend).filter(([, pixels]) => pixels).map(([side, pixels]) => `${pixels} ${side}`).join(", ");
+/** The sides of a picture. */
+export const SIDE_WORDS = { left: t`left`, top: t`top`, right: t`right`, bottom: t`bottom` };
+const sides = (extend) => Object.entries(extend).filter(([, pixels]) => pixels).map(([side, pixels]) => `${pixels} ${SIDE_WORDS[side]}`).join(", ");
 
 /** The mask over the picture. */
 function overlay() {
   let shown = $("#start-mask");
   if (!part) return shown?.remove();
-  shown ??= picture.insertAdjacentElement("afterend", el("img", { id: "start-mask", alt: "The part to be painted anew" }));
+  shown ??= picture.insertAdjacentElement("afterend", el("img", { id: "start-mask", alt: t`The part to be painted anew` }));
   shown.src = part.shown;
 }
 

@@ -2,19 +2,22 @@
 // first model that has such roles.
 
 import { $, button, el, say } from "./dom.js";
+import { decimal } from "./format.js";
 import { addInput, chosenInputs, scaled, setInputs } from "./input-image.js";
 import { announce } from "./notices.js";
 import { chosen } from "./picker.js";
 import { style } from "./router.js";
 import { paint } from "./steps.js";
+import { t } from "./strings.js";
 
 const ready = style("input-list");
-const LABELS = { control: "Control", reference: "Reference" };
-const ABOUT = { control: "Its composition: edges, depth or a pose", reference: "Its look" };
-const PROCESSORS = [["none", "It is one already"], ["canny", "Edges of it"], ["tile", "Its colours"], ["depth", "Its depth"], ["lineart", "Its lines"], ["pose", "Poses of people"], ["seg", "Its parts by kind"]];
-const list = el("ul", { class: "slots", id: "input-slots", "aria-label": "Controls and references" });
+const LABELS = { control: t`Control`, reference: t`Reference` };
+const NOUNS = { control: t`control`, reference: t`reference` };
+const ABOUT = { control: t`Its composition: edges, depth or a pose`, reference: t`Its look` };
+const PROCESSORS = [["none", t`It is one already`], ["canny", t`Edges of it`], ["tile", t`Its colours`], ["depth", t`Its depth`], ["lineart", t`Its lines`], ["pose", t`Poses of people`], ["seg", t`Its parts by kind`]];
+const list = el("ul", { class: "slots", id: "input-slots", "aria-label": t`Controls and references` });
 const adders = el("div", { class: "input-actions slot-actions" });
-const file = el("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Picture for a control or reference" });
+const file = el("input", { type: "file", accept: "image/*", hidden: true, "aria-label": t`Picture for a control or reference` });
 let role = "control";
 
 /** Shows `inputs`, and buttons for the roles that `model` takes beside its start picture. */
@@ -33,9 +36,9 @@ function item(input, at, model) {
   const { role: kind, shown, name } = input;
   const used = hasRole(model, kind);
   const value = el("output", { class: "value" });
-  const weight = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: input.weight ?? 1, "aria-label": `Weight of ${LABELS[kind].toLowerCase()} ${at + 1}` });
+  const weight = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: input.weight ?? 1, "aria-label": t`Weight of ${NOUNS[kind]} ${at + 1}` });
   const told = () => {
-    say(value, Number(weight.value).toFixed(2));
+    say(value, decimal(weight.value, 2));
     paint(weight);
   };
   weight.addEventListener("input", () => {
@@ -52,11 +55,11 @@ function item(input, at, model) {
       { class: "slot-fields" },
       el("p", { class: "slot-head" }, `${LABELS[kind]} `, value),
       weight,
-      kind === "control" && select(`How control ${at + 1} is read`, PROCESSORS, input.processor ?? "none", (processor) => change(at, { processor })),
-      auxiliaries(kind, model).length > 1 && select(`Model of ${LABELS[kind].toLowerCase()} ${at + 1}`, [["", "The one that fits"], ...auxiliaries(kind, model).map((id) => [id, id])], input.model ?? "", (id) => change(at, { model: id || undefined })),
-      !used && el("p", { class: "note warn" }, `${model?.name ?? "This model"} takes no ${LABELS[kind].toLowerCase()}; it is kept for one that does.`),
+      kind === "control" && select(t`How control ${at + 1} is read`, PROCESSORS, input.processor ?? "none", (processor) => change(at, { processor })),
+      auxiliaries(kind, model).length > 1 && select(t`Model of ${NOUNS[kind]} ${at + 1}`, [["", t`The one that fits`], ...auxiliaries(kind, model).map((id) => [id, id])], input.model ?? "", (id) => change(at, { model: id || undefined })),
+      !used && el("p", { class: "note warn" }, t`${model?.name ?? t`This model`} takes no ${NOUNS[kind]}; it is kept for one that does.`),
     ),
-    button(null, "close", () => remove(at), { class: "round small", "aria-label": `Remove ${LABELS[kind].toLowerCase()} ${at + 1}` }),
+    button(null, "close", () => remove(at), { class: "round small", "aria-label": t`Remove ${NOUNS[kind]} ${at + 1}` }),
   );
 }
 
@@ -76,7 +79,7 @@ function change(at, fields, redraw = true) {
 
 function remove(at) {
   const { others, ...rest } = chosenInputs();
-  announce(`${LABELS[others[at].role]} ${at + 1} was removed.`);
+  announce(t`${LABELS[others[at].role]} ${at + 1} was removed.`);
   setInputs({ ...rest, others: others.filter((_, other) => other !== at) });
   (adders.querySelector("button") ?? $("#prompt")).focus();
 }

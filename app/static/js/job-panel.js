@@ -9,6 +9,7 @@ import { isMeasured, jobFacts, remainingText, statusText } from "./job-text.js";
 import { openLightbox } from "./open-lightbox.js";
 import { openWorkMenu, repaintButton } from "./open-work-menu.js";
 import { isPendingDelete, removePictures } from "./removal.js";
+import { t, told } from "./strings.js";
 
 const root = $("#job-panel");
 let built = null; // the key that the current elements were built for
@@ -36,22 +37,22 @@ function signedOut() {
     "div",
     { class: "job-panel empty" },
     el("span", { class: "noise", "aria-hidden": "true" }),
-    el("h2", {}, "Sign in to make pictures"),
-    el("p", {}, "This server asks who you are. Your pictures are seen by you alone."),
-    button("Sign in", "enter", () => $("#account").click(), { class: "quiet strong" }),
+    el("h2", {}, t`Sign in to make pictures`),
+    el("p", {}, t`This server asks who you are. Your pictures are seen by you alone.`),
+    button(t`Sign in`, "enter", () => $("#account").click(), { class: "quiet strong" }),
   );
 }
 
 function empty() {
   if (isSignedOut()) return signedOut();
-  const example = (text) => el("li", {}, el("button", { type: "button", class: "example", onclick: () => fillPrompt(text) }, text));
+  const example = (text) => el("li", {}, el("button", { type: "button", class: "example", dir: "auto", onclick: () => fillPrompt(text) }, text));
   const examples = someExamples(3);
   return el(
     "div",
     { class: "job-panel empty" },
     el("span", { class: "noise", "aria-hidden": "true" }),
-    el("h2", {}, "What do you want to see?"),
-    el("p", {}, examples.length ? "Describe it, or start with one of these." : "Describe it and press Generate. It appears here."),
+    el("h2", {}, t`What do you want to see?`),
+    el("p", {}, examples.length ? t`Describe it, or start with one of these.` : t`Describe it and press Generate. It appears here.`),
     examples.length > 0 && el("ul", { class: "examples" }, examples.map(example)),
   );
 }
@@ -83,14 +84,14 @@ function working(job) {
       "div",
       { class: "caption" },
       el("div", { class: "progress-line" }, el("strong", { class: "status-text" }), el("span", { class: "remaining" }), cancelButton(job)),
-      el("progress", { max: 100, "aria-label": "Progress" }),
-      el("p", { class: "job-panel-prompt" }, job.prompt),
+      el("progress", { max: 100, "aria-label": t`Progress` }),
+      el("p", { class: "job-panel-prompt", dir: "auto" }, job.prompt),
     ),
   ];
 }
 
 function cancelButton(job) {
-  return button("Cancel", "close", () => actions.cancelJob(job.job_id), { class: "quiet cancel" });
+  return button(t`Cancel`, "close", () => actions.cancelJob(job.job_id), { class: "quiet cancel" });
 }
 
 function finished(job) {
@@ -100,7 +101,7 @@ function finished(job) {
     el(
       "div",
       { class: "caption" },
-      el("p", { class: "job-panel-prompt" }, job.prompt),
+      el("p", { class: "job-panel-prompt", dir: "auto" }, job.prompt),
       el("p", { class: "facts" }, jobFacts(job, modelOf(job.model_id)?.name ?? job.model_id).map((fact) => el("span", {}, fact))),
       el("div", { class: "actions" }, pictures.length > 1 ? actionsOfAll(job, pictures) : actionsOfOne(job, pictures[0])),
     ),
@@ -110,37 +111,37 @@ function finished(job) {
 /** A picture of the job; each of several has its own actions. */
 function cell(pictures, picture, index) {
   const several = pictures.length > 1;
-  const label = `Look closer: ${picture.prompt}`;
-  const look = el("button", { type: "button", class: "picture", "aria-label": several ? `${label}, picture ${index + 1}` : label, onclick: () => openLightbox(pictures, index) }, medium(picture));
+  const label = t`Look closer: ${picture.prompt}`;
+  const look = el("button", { type: "button", class: "picture", "aria-label": several ? t`${label}, picture ${index + 1}` : label, onclick: () => openLightbox(pictures, index) }, medium(picture));
   look.addEventListener("keydown", (event) => event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey && toggleFavorite(picture));
   if (!several) return el("div", { class: "cell" }, look);
-  const name = (words) => ({ class: "round small", "aria-label": `${words}: picture ${index + 1}`, title: words });
-  const more = button(null, "more", () => openWorkMenu(more, picture), { ...name("What can be done with it"), "aria-haspopup": "menu" });
+  const name = (words) => ({ class: "round small", "aria-label": t`${words}: picture ${index + 1}`, title: words });
+  const more = button(null, "more", () => openWorkMenu(more, picture), { ...name(t`What can be done with it`), "aria-haspopup": "menu" });
   const bar = el(
     "div",
     { class: "cell-actions" },
-    heart(picture, { "aria-label": `Favourite: picture ${index + 1}` }),
-    button(null, "download", () => actions.download(picture), name("Download")),
-    button(null, "trash", () => removePictures([picture]), name("Delete")),
+    heart(picture, { "aria-label": t`Favourite: picture ${index + 1}` }),
+    button(null, "download", () => actions.download(picture), name(t`Download`)),
+    button(null, "trash", () => removePictures([picture]), name(t`Delete`)),
     more,
   );
   return el("div", { class: "cell" }, look, bar);
 }
 
-const variations = (job) => actions.canRepeat(job) && button("Variations", "vary", () => actions.vary(job), { class: "quiet strong" });
-const settings = (job) => actions.canReuse(job) && button("Use these settings", "reuse", () => actions.reuse(job));
+const variations = (job) => actions.canRepeat(job) && button(t`Variations`, "vary", () => actions.vary(job), { class: "quiet strong" });
+const settings = (job) => actions.canReuse(job) && button(t`Use these settings`, "reuse", () => actions.reuse(job));
 
 function actionsOfOne(job, picture) {
   const item = { ...job, ...picture };
-  const more = button("More", "more", () => openWorkMenu(more, item), { "aria-haspopup": "menu" });
+  const more = button(t`More`, "more", () => openWorkMenu(more, item), { "aria-haspopup": "menu" });
   return [
     variations(job),
     picture.media === "image" && repaintButton(item),
     settings(job),
-    button("Download", "download", () => actions.download(picture)),
+    button(t`Download`, "download", () => actions.download(picture)),
     more,
     heart(picture, { class: "quiet heart" }),
-    button("Delete", "trash", () => removePictures([picture]), { class: "quiet danger" }),
+    button(t`Delete`, "trash", () => removePictures([picture]), { class: "quiet danger" }),
   ];
 }
 
@@ -148,8 +149,8 @@ function actionsOfAll(job, pictures) {
   return [
     variations(job),
     settings(job),
-    button("Download all", "download", () => pictures.forEach(actions.download)),
-    button("Delete all", "trash", () => removePictures(pictures), { class: "quiet danger" }),
+    button(t`Download all`, "download", () => pictures.forEach(actions.download)),
+    button(t`Delete all`, "trash", () => removePictures(pictures), { class: "quiet danger" }),
   ];
 }
 
@@ -173,16 +174,16 @@ function failed(job) {
       "div",
       { class: "failure" },
       icon(cancelled ? "close" : "alert"),
-      el("h2", {}, cancelled ? "Cancelled" : "This job failed"),
-      el("p", { class: "sentence" }, cancelled ? "The job was cancelled. Retry puts it back in the queue." : (job.error?.message ?? "The server gave no reason; see its errors.log.")),
+      el("h2", {}, cancelled ? t`Cancelled` : t`This job failed`),
+      el("p", { class: "sentence" }, cancelled ? t`The job was cancelled. Retry puts it back in the queue.` : job.error ? told(job.error.code, job.error.message) : t`The server gave no reason; see its errors.log.`),
       el(
         "div",
         { class: "actions" },
-        button("Retry", "retry", () => actions.retryJob(job.job_id), { class: "quiet strong" }),
-        actions.canReuse(job) && button("Use these settings", "reuse", () => actions.reuse(job)),
+        button(t`Retry`, "retry", () => actions.retryJob(job.job_id), { class: "quiet strong" }),
+        actions.canReuse(job) && button(t`Use these settings`, "reuse", () => actions.reuse(job)),
       ),
     ),
-    el("div", { class: "caption" }, el("p", { class: "job-panel-prompt" }, job.prompt), el("p", { class: "facts" }, jobFacts(job, job.model_id).map((fact) => el("span", {}, fact)))),
+    el("div", { class: "caption" }, el("p", { class: "job-panel-prompt", dir: "auto" }, job.prompt), el("p", { class: "facts" }, jobFacts(job, job.model_id).map((fact) => el("span", {}, fact)))),
   ];
 }
 

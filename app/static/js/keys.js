@@ -4,32 +4,33 @@ import { call, get, post } from "./api.js";
 import { button, el, say } from "./dom.js";
 import { ago, when } from "./format.js";
 import { announce, toast } from "./notices.js";
+import { t } from "./strings.js";
 
 const parts = {};
 
 export function build(root) {
   const name = el("input", { id: "key-name", name: "name", maxlength: 100, required: true, autocomplete: "off", placeholder: "alice" });
-  const role = el("select", { id: "key-role", name: "role" }, el("option", { value: "user" }, "User"), el("option", { value: "admin" }, "Administrator"));
+  const role = el("select", { id: "key-role", name: "role" }, el("option", { value: "user" }, t`User`), el("option", { value: "admin" }, t`Administrator`));
   const limit = el("input", { id: "key-limit", name: "rate_limit_generate", maxlength: 200, autocomplete: "off", placeholder: "10 per minute; 200 per day", "aria-describedby": "key-limit-note" });
   const field = (label, input, note = null) => el("div", { class: "field" }, el("label", { for: input.id }, label), input.tagName === "SELECT" ? el("span", { class: "select" }, input) : input, note);
   parts.problem = el("p", { class: "form-error", id: "key-error", role: "alert", hidden: true });
   parts.form = el(
     "form",
     { class: "key-form", novalidate: true, onsubmit: create },
-    field("Name", name),
-    field("Role", role),
-    field("Image limit", limit, el("p", { class: "note", id: "key-limit-note" }, "Empty: as for everyone.")),
-    el("button", { class: "quiet strong", type: "submit" }, "Create key"),
+    field(t`Name`, name),
+    field(t`Role`, role),
+    field(t`Image limit`, limit, el("p", { class: "note", id: "key-limit-note" }, t`Empty: as for everyone.`)),
+    el("button", { class: "quiet strong", type: "submit" }, t`Create key`),
     parts.problem,
   );
   parts.created = el("div", { class: "key-created", role: "status", hidden: true });
   parts.list = el("ul", { class: "rows" });
   parts.revoked = el("ul", { class: "rows" });
-  parts.old = el("details", { class: "why", hidden: true }, el("summary", {}, "Revoked keys"), parts.revoked);
+  parts.old = el("details", { class: "why", hidden: true }, el("summary", {}, t`Revoked keys`), parts.revoked);
   root.append(
-    el("header", { class: "view-head" }, el("h1", { id: "keys-title", tabindex: "-1" }, "Keys")),
-    el("section", { class: "queue-part", "aria-label": "New key" }, parts.form, parts.created),
-    el("section", { class: "queue-part key-list", "aria-label": "Keys in use" }, parts.list, parts.old),
+    el("header", { class: "view-head" }, el("h1", { id: "keys-title", tabindex: "-1" }, t`Keys`)),
+    el("section", { class: "queue-part", "aria-label": t`New key` }, parts.form, parts.created),
+    el("section", { class: "queue-part key-list", "aria-label": t`Keys in use` }, parts.list, parts.old),
   );
 }
 
@@ -56,7 +57,7 @@ async function refresh() {
 async function create(event) {
   event.preventDefault();
   const { name, role, rate_limit_generate: limit } = Object.fromEntries(new FormData(parts.form));
-  if (!name.trim()) return complain("Give the key a name: whose it is.");
+  if (!name.trim()) return complain(t`Give the key a name: whose it is.`);
   try {
     const key = await post("api/keys", { name: name.trim(), role, rate_limit_generate: limit.trim() || null });
     complain(null);
@@ -69,19 +70,19 @@ async function create(event) {
 }
 
 function reveal({ name, token }) {
-  const shown = el("input", { readonly: true, value: token, "aria-label": `Key of ${name}`, spellcheck: "false", onfocus: () => shown.select() });
-  const copied = () => navigator.clipboard.writeText(token).then(() => announce("Copied."), () => shown.focus());
-  parts.created.replaceChildren(el("p", {}, `The key of ${name}. It is shown this once: pass it on now.`), el("div", { class: "key-token" }, shown, button("Copy", "copy", copied)));
+  const shown = el("input", { readonly: true, value: token, "aria-label": t`Key of ${name}`, spellcheck: "false", onfocus: () => shown.select() });
+  const copied = () => navigator.clipboard.writeText(token).then(() => announce(t`Copied.`), () => shown.focus());
+  parts.created.replaceChildren(el("p", {}, t`The key of ${name}. It is shown this once: pass it on now.`), el("div", { class: "key-token" }, shown, button(t`Copy`, "copy", copied)));
   parts.created.hidden = false;
 }
 
 function row(key) {
   const facts = [
-    `made ${ago(key.created_at)}`,
-    key.last_used_at ? `used ${ago(key.last_used_at)}` : "never used",
-    key.rate_limit_generate !== null && `images: ${key.rate_limit_generate || "no limit"}`,
-    key.rate_limit_read !== null && `requests: ${key.rate_limit_read || "no limit"}`,
-    key.revoked_at && `revoked ${when(key.revoked_at)}`,
+    t`made ${ago(key.created_at)}`,
+    key.last_used_at ? t`used ${ago(key.last_used_at)}` : t`never used`,
+    key.rate_limit_generate !== null && t`images: ${key.rate_limit_generate || t`no limit`}`,
+    key.rate_limit_read !== null && t`requests: ${key.rate_limit_read || t`no limit`}`,
+    key.revoked_at && t`revoked ${when(key.revoked_at)}`,
   ];
   return el(
     "li",
@@ -89,10 +90,10 @@ function row(key) {
     el(
       "div",
       { class: "row-words" },
-      el("p", { class: "row-prompt" }, key.name, key.role === "admin" && el("span", { class: "chip" }, "administrator")),
+      el("p", { class: "row-prompt", dir: "auto" }, key.name, key.role === "admin" && el("span", { class: "chip" }, t`administrator`)),
       el("p", { class: "facts" }, facts.filter(Boolean).map((fact) => el("span", {}, fact))),
     ),
-    !key.revoked_at && button("Revoke", "trash", () => revoke(key), { class: "quiet danger", "aria-label": `Revoke the key of ${key.name}` }),
+    !key.revoked_at && button(t`Revoke`, "trash", () => revoke(key), { class: "quiet danger", "aria-label": t`Revoke the key of ${key.name}` }),
   );
 }
 
@@ -101,13 +102,13 @@ function revoke(key) {
   const run = async () => {
     try {
       await call(`api/keys/${key.key_id}`, { method: "DELETE" });
-      announce(`The key of ${key.name} is revoked.`);
+      announce(t`The key of ${key.name} is revoked.`);
     } catch (error) {
       toast(error.message, { kind: "error" });
     }
     await refresh();
   };
-  toast(`Revoke the key of ${key.name}? It stops working at once. Jobs and pictures stay.`, { action: { label: "Revoke", run }, stay: 12 });
+  toast(t`Revoke the key of ${key.name}? It stops working at once. Jobs and pictures stay.`, { action: { label: t`Revoke`, run }, stay: 12 });
 }
 
 function complain(sentence) {

@@ -1,6 +1,8 @@
 // The length fields of a video: frames and frame rate. Hidden for image models.
 
 import { $, say } from "./dom.js";
+import { decimal } from "./format.js";
+import { t } from "./strings.js";
 
 const [field, frames, fps, value] = ["#length-field", "#frames", "#fps", "#length-value"].map((id) => $(id));
 
@@ -41,7 +43,7 @@ export function snap(input) {
 
 function show() {
   const { num_frames: count, fps: rate } = lengthOf(frames, fps);
-  say(value, count && rate ? `${(count / rate).toFixed(1)} s` : "the model’s own");
+  say(value, count && rate ? t`${decimal(count / rate)} s` : t`the model’s own`);
 }
 
 field.addEventListener("change", ({ target }) => {

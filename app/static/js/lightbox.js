@@ -7,10 +7,11 @@ import { pathTo } from "./base.js";
 import { modelOf } from "./catalog.js";
 import { $, button, el, say } from "./dom.js";
 import { heart, toggleFavorite } from "./favorites.js";
-import { bytes, when } from "./format.js";
+import { bytes, decimal, number, when } from "./format.js";
 import { announce } from "./notices.js";
 import { openWorkMenu, repaintButton } from "./open-work-menu.js";
 import { isPendingDelete, removePictures } from "./removal.js";
+import { t } from "./strings.js";
 import { videoButton } from "./video-button.js";
 import { Viewport, gestures } from "./viewport.js";
 
@@ -23,15 +24,15 @@ let compared = null; // the slider that is shown in place of the picture
 
 const pictureBox = el("div", { class: "lightbox-picture" });
 const content = el("div", { class: "lightbox-content" });
-const side = el("aside", { class: "lightbox-side", "aria-label": "About this picture" });
+const side = el("aside", { class: "lightbox-side", "aria-label": t`About this picture` });
 const counter = el("p", { class: "lightbox-counter" });
-const zoom = el("output", { class: "lightbox-zoom", "aria-label": "Zoom" });
+const zoom = el("output", { class: "lightbox-zoom", "aria-label": t`Zoom` });
 const step = (label, name, by) => button(null, name, () => move(by), { class: `round lightbox-${name}`, "aria-label": label });
 const tools = el(
   "div",
-  { class: "lightbox-tools", role: "group", "aria-label": "Zoom" },
-  button("Fit", null, () => viewport.fit(), { class: "round small wide", title: "Fit (0)" }),
-  button("1:1", null, () => viewport.actualSize(), { class: "round small wide", title: "Actual size (1)" }),
+  { class: "lightbox-tools", role: "group", "aria-label": t`Zoom` },
+  button(t`Fit`, null, () => viewport.fit(), { class: "round small wide", title: t`Fit (0)` }),
+  button("1:1", null, () => viewport.actualSize(), { class: "round small wide", title: t`Actual size (1)` }),
   zoom,
 );
 pictureBox.append(content);
@@ -41,14 +42,14 @@ const viewport = new Viewport(pictureBox, content, ({ scale }) => {
 });
 const dialog = el(
   "dialog",
-  { class: "lightbox", "aria-label": "Picture" },
+  { class: "lightbox", "aria-label": t`Picture` },
   pictureBox,
-  step("Previous picture", "left", -1),
-  step("Next picture", "right", +1),
+  step(t`Previous picture`, "left", -1),
+  step(t`Next picture`, "right", +1),
   counter,
   tools,
   side,
-  button(null, "close", () => close(), { class: "round lightbox-close", "aria-label": "Close" }),
+  button(null, "close", () => close(), { class: "round lightbox-close", "aria-label": t`Close` }),
 );
 document.body.append(dialog);
 
@@ -145,22 +146,25 @@ function preload(item) {
   if (item?.media === "image") new Image().src = sourceOf(item);
 }
 
+/** As the language writes it; what is no number stays. */
+const numeral = (value) => (typeof value === "number" ? number(value) : value);
+
 function describe(item, metadata) {
   const { manifest } = metadata ?? {};
   const { settings = {}, effective = {} } = manifest ?? {};
   const rows = [
-    ["Model", modelOf(item.model_id)?.name ?? item.model_id],
-    ["Size", `${item.width} × ${item.height}`],
-    ["Seed", item.seed],
-    ["Length", manifest?.video && `${manifest.video.seconds.toFixed(1)} s · ${Math.round(manifest.video.fps)} a second`],
-    ["Steps", settings.num_inference_steps],
-    ["Guidance", settings.guidance_scale ?? effective.guidance_scale],
-    ["Sampler", settings.scheduler],
-    ["LoRAs", settings.loras?.map(({ id, scale }) => `${id} ${scale}`).join(", ")],
-    ["Strength", settings.strength],
-    ["Left out", manifest?.negative_prompt],
-    ["Made", metadata && when(metadata.created_at)],
-    ["File", metadata && bytes(metadata.bytes)],
+    [t`Model`, modelOf(item.model_id)?.name ?? item.model_id],
+    [t`Size`, `${item.width} × ${item.height}`],
+    [t`Seed`, item.seed],
+    [t`Length`, manifest?.video && t`${decimal(manifest.video.seconds)} s · ${Math.round(manifest.video.fps)} a second`],
+    [t`Steps`, settings.num_inference_steps],
+    [t`Guidance`, numeral(settings.guidance_scale ?? effective.guidance_scale)],
+    [t`Sampler`, settings.scheduler],
+    [t`LoRAs`, settings.loras?.map(({ id, scale }) => `${id} ${numeral(scale)}`).join(", ")],
+    [t`Strength`, numeral(settings.strength)],
+    [t`Left out`, manifest?.negative_prompt],
+    [t`Made`, metadata && when(metadata.created_at)],
+    [t`File`, metadata && bytes(metadata.bytes)],
   ];
   const made = { ...item, manifest };
   side.replaceChildren(
@@ -169,7 +173,7 @@ function describe(item, metadata) {
     el("div", { class: "actions" }, item.deleted_at ? binActions(item) : pictureActions(made)),
     el("div", { class: "lightbox-tags" }),
     el("div", { class: "lightbox-lineage" }),
-    manifest ? el("details", { class: "manifest" }, el("summary", {}, "Everything that was recorded"), el("pre", { tabindex: "0" }, JSON.stringify(manifest, null, 2))) : "",
+    manifest ? el("details", { class: "manifest" }, el("summary", {}, t`Everything that was recorded`), el("pre", { tabindex: "0" }, JSON.stringify(manifest, null, 2))) : "",
   );
   if (metadata) addLazily(item, metadata);
 }
@@ -189,16 +193,16 @@ function pictureActions(made) {
     await close();
     act(made);
   };
-  const more = button("More", "more", () => openWorkMenu(more, made, close), { "aria-haspopup": "menu" });
+  const more = button(t`More`, "more", () => openWorkMenu(more, made, close), { "aria-haspopup": "menu" });
   return [
-    actions.canRepeat(facts) ? button("Variations", "vary", leaving(actions.vary), { class: "quiet strong" }) : "",
+    actions.canRepeat(facts) ? button(t`Variations`, "vary", leaving(actions.vary), { class: "quiet strong" }) : "",
     made.media === "image" ? (repaintButton(made, close) ?? "") : "",
-    actions.canReuse(facts) ? button("Use these settings", "reuse", leaving(actions.reuse)) : "",
+    actions.canReuse(facts) ? button(t`Use these settings`, "reuse", leaving(actions.reuse)) : "",
     anotherVideo(made, made.manifest) ?? "",
-    button("Download", "download", () => actions.download(made)),
+    button(t`Download`, "download", () => actions.download(made)),
     more,
     heart(made, { class: "quiet heart" }),
-    button("Delete", "trash", remove, { class: "quiet danger" }),
+    button(t`Delete`, "trash", remove, { class: "quiet danger" }),
   ];
 }
 
@@ -208,8 +212,8 @@ function binActions(item) {
     module[run]([item]);
   };
   return [
-    button("Restore", "undo", () => leave("restore"), { class: "quiet strong" }),
-    button("Delete for good", "trash", () => leave("purge"), { class: "quiet danger" }),
+    button(t`Restore`, "undo", () => leave("restore"), { class: "quiet strong" }),
+    button(t`Delete for good`, "trash", () => leave("purge"), { class: "quiet danger" }),
   ];
 }
 
@@ -217,7 +221,7 @@ function binActions(item) {
 function anotherVideo(item, manifest) {
   const source = manifest?.inputs?.image?.image_id;
   if (!source || item.media !== "video" || actions.canRepeat({ ...item, manifest, settings: manifest.settings })) return null;
-  return videoButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, "Another from its picture");
+  return videoButton({ image_id: source, thumbnail_url: pathTo(`api/image/${source}/thumbnail`), prompt: item.prompt }, close, t`Another from its picture`);
 }
 
 /** Shows `source` beside `item`, under a slider; again, and it is gone. */
@@ -229,7 +233,7 @@ async function compare(source, item) {
     return;
   }
   const [{ compareSlider }] = await Promise.all([import("./compare.js"), (await import("./router.js")).style("canvas")]);
-  compared = compareSlider({ url: source.url, label: "Before", width: source.width, height: source.height }, { url: item.url, label: "After", width: item.width, height: item.height });
+  compared = compareSlider({ url: source.url, label: t`Before`, width: source.width, height: source.height }, { url: item.url, label: t`After`, width: item.width, height: item.height });
   content.hidden = true;
   pictureBox.append(compared);
   $("input", compared).focus();

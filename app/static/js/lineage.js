@@ -2,8 +2,9 @@
 
 import { get } from "./api.js";
 import { button, el } from "./dom.js";
+import { t } from "./strings.js";
 
-const HOW = { img2img: "changed", inpaint: "repainted", extend: "extended", edit: "edited", img2video: "filmed", upscale: "enlarged", rerun: "drawn again", reference: "as reference", control: "as control" };
+const HOW = { img2img: t`changed`, inpaint: t`repainted`, extend: t`extended`, edit: t`edited`, img2video: t`filmed`, upscale: t`enlarged`, rerun: t`drawn again`, reference: t`as reference`, control: t`as control` };
 const MOST = 12;
 
 /** A row for `item`, or null when it has no relatives. `look(id)` opens one, `compare(relative)` shows it beside. */
@@ -17,9 +18,9 @@ export async function lineageRow(item, { look, compare }) {
   return el(
     "div",
     {},
-    sources.length > 0 && part("Made from", sources, (one) => HOW[direct.get(one.image_id)] ?? "", look),
-    source && button("Compare with it", "compare", () => compare(source)),
-    found.children.length > 0 && part("Made of it", found.children.slice(0, MOST), (one) => HOW[one.made_from.find(({ image_id: id }) => id === item.image_id)?.how] ?? "", look),
+    sources.length > 0 && part(t`Made from`, sources, (one) => HOW[direct.get(one.image_id)] ?? "", look),
+    source && button(t`Compare with it`, "compare", () => compare(source)),
+    found.children.length > 0 && part(t`Made of it`, found.children.slice(0, MOST), (one) => HOW[one.made_from.find(({ image_id: id }) => id === item.image_id)?.how] ?? "", look),
   );
 }
 

@@ -3,9 +3,10 @@
 import { $, el } from "./dom.js";
 import { addToPrompt } from "./examples.js";
 import { style } from "./router.js";
+import { t } from "./strings.js";
 
 const SHOWN_WORDS = 12;
-const search = el("input", { type: "search", class: "lora-search", placeholder: "Search LoRAs", "aria-label": "Search LoRAs" });
+const search = el("input", { type: "search", class: "lora-search", placeholder: t`Search LoRAs`, "aria-label": t`Search LoRAs` });
 
 /** Adds a search to `list`; what is searched for stays when the list is drawn anew. */
 export async function searchable(list) {
@@ -28,6 +29,6 @@ function filter(list) {
 export async function triggerWords(item, words) {
   await style("models");
   if ($(".words", item)) return;
-  const chip = (word) => el("button", { type: "button", class: "batch-chip", "aria-label": `Add ${word} to the prompt`, onclick: () => addToPrompt(word) }, word);
+  const chip = (word) => el("button", { type: "button", class: "batch-chip", "aria-label": t`Add ${word} to the prompt`, onclick: () => addToPrompt(word) }, word);
   item.append(el("div", { class: "words" }, words.slice(0, SHOWN_WORDS).map(chip)));
 }

@@ -2,8 +2,10 @@
 
 import { get } from "./api.js";
 import { $, el, say } from "./dom.js";
+import { decimal } from "./format.js";
 import { chosen } from "./picker.js";
 import { paint } from "./steps.js";
+import { t } from "./strings.js";
 
 const [field, list, fine] = ["#lora-field", "#loras", ".fine"].map((id) => $(id));
 const MANY = 8; // more are searched
@@ -38,12 +40,12 @@ const fits = (id, model) => (known?.find((lora) => lora.id === id)?.models ?? [m
 
 function row(id) {
   const shown = el("span", { class: "value" });
-  const range = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: scales.get(id) ?? 1, "aria-label": `Scale of ${id}` });
+  const range = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: scales.get(id) ?? 1, "aria-label": t`Scale of ${id}` });
   const box = el("input", { type: "checkbox", checked: scales.has(id), "aria-label": id });
   const words = known?.find((lora) => lora.id === id)?.trigger_words ?? [];
   const show = () => {
     if (box.checked && words.length) extras().then(({ triggerWords }) => triggerWords(item, words));
-    say(shown, box.checked ? Number(range.value).toFixed(2) : "");
+    say(shown, box.checked ? decimal(range.value, 2) : "");
     range.hidden = !box.checked;
     if (box.checked) scales.set(id, Number(range.value));
     else scales.delete(id);

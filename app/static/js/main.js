@@ -1,12 +1,14 @@
 // Entry point: starts all modules of the page.
 
 import { signIn } from "./api.js";
+import { pathTo } from "./base.js";
 import { loadCatalog } from "./catalog.js";
 import { startComposer } from "./composer.js";
 import { startConnection } from "./connection.js";
 import { $ } from "./dom.js";
 import { startDrop } from "./drop.js";
 import { startJobUpdates } from "./job-updates.js";
+import { isPaletteKey, openPalette } from "./open-palette.js";
 import { startResults } from "./results.js";
 import { startRouting, style } from "./router.js";
 import { startStatusPoll } from "./status-poll.js";
@@ -41,11 +43,25 @@ function startAuth() {
   session.then((module) => module.startSession());
 }
 
-function startHelp() {
+function startKeys() {
   const open = async () => (await Promise.all([import("./help.js"), style("model-form"), style("help")]))[0].open();
   $("#help").addEventListener("click", open);
   addEventListener("keydown", (event) => event.key === "?" && !event.target.closest("input, textarea, select") && open());
-  if (localStore.read("notify") === "on") import("./notify.js").then((module) => module.startNotifications());
+  addEventListener("keydown", (event) => {
+    if (!isPaletteKey(event)) return;
+    event.preventDefault(); // the browser's own search
+    openPalette();
+  });
+  if (["notify", "sound"].some((name) => localStore.read(name) === "on")) import("./notify.js").then((module) => module.startNotifications());
+}
+
+/** Where the server wants it, and the browser has one: over https, and on the server's own computer. */
+function startServiceWorker() {
+  if (!document.documentElement.dataset.serviceWorker || !navigator.serviceWorker) return;
+  const register = () => navigator.serviceWorker.register(pathTo("service-worker.js")).catch(() => {}); // the page works without
+  if (document.readyState === "complete") register();
+  else addEventListener("load", register);
+  if (/[?&]shared$/.test(location.hash)) import("./shared.js").then((module) => module.takeShared());
 }
 
 startTheme();
@@ -59,4 +75,5 @@ startResults();
 startJobUpdates();
 startDrop();
 startRouting();
-startHelp();
+startKeys();
+startServiceWorker();

@@ -3,9 +3,10 @@
 import { el, say } from "./dom.js";
 import { fileControl } from "./model-files.js";
 import { paint } from "./steps.js";
+import { t } from "./strings.js";
 
 const MOST_STEPS = 1000; // of a slider; wider ranges are typed
-const OWN = "the model’s own";
+const OWN = t`the model’s own`;
 
 /** `changed` is called after each change by the user. Ids of controls begin with `prefix`. */
 export function makeField(field, changed, prefix = "input") {
@@ -36,7 +37,7 @@ export function makeField(field, changed, prefix = "input") {
     problem() {
       const wrong = more.problem?.();
       if (wrong) return wrong;
-      return field.required && field.default === null && value() === undefined ? "is required" : null;
+      return field.required && field.default === null && value() === undefined ? t`is required` : null;
     },
     add: more.add,
   };
@@ -85,8 +86,9 @@ function number({ kind, minimum, maximum, step, default: usual }, id, changed) {
 const gridOf = (low, high) => (high - low <= 2 ? 0.01 : high - low <= 50 ? 0.1 : 1);
 
 function rangeOf({ min, max, step }) {
-  const kind = step === 1 ? "a whole number" : "a number";
-  return min !== null && max !== null ? `must be ${kind} from ${min} to ${max}` : `must be ${kind}${min !== null ? ` of ${min} or more` : ""}${max !== null ? ` of ${max} or less` : ""}`;
+  const kind = step === 1 ? t`a whole number` : t`a number`;
+  return min !== null && max !== null ? t`must be ${kind} from ${min} to ${max}`
+    : min !== null ? t`must be ${kind} of ${min} or more` : max !== null ? t`must be ${kind} of ${max} or less` : t`must be ${kind}`;
 }
 
 function flag(field, id) {
@@ -96,7 +98,7 @@ function flag(field, id) {
 
 /** Options stand for JSON values: their own are text. */
 function choice({ choices, default: usual, required }, id) {
-  const none = usual === null ? [el("option", { value: "" }, required ? "Choose…" : OWN)] : [];
+  const none = usual === null ? [el("option", { value: "" }, required ? t`Choose…` : OWN)] : [];
   const control = el("select", { id }, ...none, choices.map((one, index) => el("option", { value: index }, String(one))));
   const indexOf = (given) => choices.findIndex((one) => String(one) === String(given));
   return {
@@ -119,7 +121,7 @@ function json(field, id) {
     control,
     value: parsed,
     set: (given) => void (control.value = given === null || given === undefined ? "" : JSON.stringify(given)),
-    problem: () => (parsed() === null ? "must be JSON" : null),
+    problem: () => (parsed() === null ? t`must be JSON` : null),
   };
 }
 
@@ -127,13 +129,13 @@ function json(field, id) {
 function many(field, id) {
   if (field.kind === "choice") return ticks(field, id);
   const isNumber = field.kind === "integer" || field.kind === "number";
-  const control = el("textarea", { id, rows: 3, placeholder: "One a line" });
+  const control = el("textarea", { id, rows: 3, placeholder: t`One a line` });
   const lines = () => control.value.split("\n").map((line) => line.trim()).filter(Boolean);
   return {
     control,
     value: () => (lines().length ? lines().map((line) => (isNumber ? Number(line) : line)) : undefined),
     set: (given) => void (control.value = Array.isArray(given) ? given.join("\n") : ""),
-    problem: () => (isNumber && lines().some((line) => Number.isNaN(Number(line))) ? "must have a number on each line" : null),
+    problem: () => (isNumber && lines().some((line) => Number.isNaN(Number(line))) ? t`must have a number on each line` : null),
   };
 }
 

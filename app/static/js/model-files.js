@@ -4,6 +4,7 @@ import { pathTo } from "./base.js";
 import { button, el, say } from "./dom.js";
 import { scaled } from "./input-image.js";
 import { style } from "./router.js";
+import { t } from "./strings.js";
 
 const MOST_CHARACTERS = 700_000; // of an upload: the request has to stay below MAX_BODY_BYTES
 const QUALITIES = [0.95, 0.85, 0.7];
@@ -14,8 +15,8 @@ export function fileControl({ title, many, max_items: limit }, id, changed) {
   const most = many ? (limit ?? Infinity) : 1;
   let files = []; // {source, shown}
   const list = el("ul", { class: "files" });
-  const url = el("input", { type: "url", inputmode: "url", placeholder: "or a URL", "aria-label": `URL for ${title}` });
-  const file = el("input", { type: "file", multiple: many, hidden: true, "aria-label": `File for ${title}` });
+  const url = el("input", { type: "url", inputmode: "url", placeholder: t`or a URL`, "aria-label": t`URL for ${title}` });
+  const file = el("input", { type: "file", multiple: many, hidden: true, "aria-label": t`File for ${title}` });
   const said = el("p", { class: "note warn", role: "alert", hidden: true });
 
   function add(source, shown) {
@@ -26,7 +27,7 @@ export function fileControl({ title, many, max_items: limit }, id, changed) {
   }
   function render() {
     list.hidden = !files.length;
-    list.replaceChildren(...files.map((one, index) => el("li", {}, preview(one), button(null, "close", () => remove(index), { class: "round small", "aria-label": `Remove ${one.label ?? "the file"} ${index + 1}` }))));
+    list.replaceChildren(...files.map((one, index) => el("li", {}, preview(one), button(null, "close", () => remove(index), { class: "round small", "aria-label": t`Remove ${one.label ?? t`the file`} ${index + 1}` }))));
   }
   function remove(index) {
     files = files.filter((_, at) => at !== index);
@@ -64,7 +65,7 @@ export function fileControl({ title, many, max_items: limit }, id, changed) {
     url.value = "";
   });
   render();
-  const buttons = el("div", { class: "file-buttons" }, button("Upload", "enter", () => file.click()), button("From the gallery", "gallery", choose), url, file);
+  const buttons = el("div", { class: "file-buttons" }, button(t`Upload`, "enter", () => file.click()), button(t`From the gallery`, "gallery", choose), url, file);
   return {
     labelled: false,
     control: el("div", {}, list, buttons, said),
@@ -83,7 +84,7 @@ export function fileControl({ title, many, max_items: limit }, id, changed) {
 
 function preview({ source, shown }) {
   if (shown) return el("img", { src: shown, alt: "" });
-  return el("span", { class: "file-name" }, source.startsWith("data:") ? `${source.slice(5).split(";")[0]} file` : source);
+  return el("span", { class: "file-name" }, source.startsWith("data:") ? t`${source.slice(5).split(";")[0]} file` : source);
 }
 
 /** A data URI that fits into a request: a picture is made smaller, anything else has to be small. */
@@ -91,15 +92,15 @@ async function uriOf(file) {
   if (file.type.startsWith("image/")) {
     for (const quality of QUALITIES) {
       const uri = await scaled(file, quality).catch(() => null);
-      if (!uri) throw new Error(`“${file.name}” is not an image that this browser can read.`);
+      if (!uri) throw new Error(t`“${file.name}” is not an image that this browser can read.`);
       if (uri.length <= MOST_CHARACTERS) return uri;
     }
   }
-  if (file.size * 1.34 > MOST_CHARACTERS) throw new Error(`“${file.name}” is too large to upload here. Give its URL instead.`);
+  if (file.size * 1.34 > MOST_CHARACTERS) throw new Error(t`“${file.name}” is too large to upload here. Give its URL instead.`);
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error(`“${file.name}” cannot be read.`));
+    reader.onerror = () => reject(new Error(t`“${file.name}” cannot be read.`));
     reader.readAsDataURL(file);
   });
 }

@@ -9,6 +9,7 @@ import { keepSettings, settingsOf } from "./model-settings.js";
 import { makeField } from "./model-fields.js";
 import { style } from "./router.js";
 import { send } from "./send.js";
+import { t } from "./strings.js";
 
 const SHOWN = 7; // more than these, and one or two others, are folded away
 const PROMPT_MAX = 10_000;
@@ -26,12 +27,12 @@ export async function show(next) {
   await style("model-form");
   if (model === next && schema) return listen();
   [model, schema, fields] = [next, null, []];
-  root.replaceChildren(el("p", { class: "note", role: "status" }, "Loading the model’s settings…"));
+  root.replaceChildren(el("p", { class: "note", role: "status" }, t`Loading the model’s settings…`));
   try {
     const found = await get(next.schema_url);
     if (model === next) build(found);
   } catch (error) {
-    if (model === next) root.replaceChildren(el("p", { class: "note warn" }, error.message), button("Try again", "retry", () => show(next)));
+    if (model === next) root.replaceChildren(el("p", { class: "note warn" }, error.message), button(t`Try again`, "retry", () => show(next)));
   }
 }
 
@@ -54,9 +55,9 @@ function build(found) {
   fields = schema.fields.filter(({ name }) => name !== "prompt").map((field) => makeField(field, changed));
   const folded = fields.length > SHOWN + 2 ? fields.splice(SHOWN) : [];
   root.replaceChildren(
-    el("div", { class: "model-form-head" }, el("p", { class: "note" }, facts()), button("Back to defaults", null, reset, { class: "link" })),
+    el("div", { class: "model-form-head" }, el("p", { class: "note" }, facts()), button(t`Back to defaults`, null, reset, { class: "link" })),
     ...fields.map(({ node }) => node),
-    folded.length ? el("details", { class: "fine" }, el("summary", {}, `${folded.length} more settings`), ...folded.map(({ node }) => node)) : "",
+    folded.length ? el("details", { class: "fine" }, el("summary", {}, t`${folded.length} more settings`), ...folded.map(({ node }) => node)) : "",
   );
   fields.push(...folded);
   fill(waiting ?? settingsOf(model.id).input ?? {});
@@ -66,7 +67,7 @@ function build(found) {
 
 function facts() {
   const { price, fields: all } = schema;
-  return [price && `Costs ${price} a ${model.media === "video" ? "video" : "picture"}.`, !all.length && "The model does not publish its settings."].filter(Boolean).join(" ");
+  return [price && (model.media === "video" ? t`Costs ${price} a video.` : t`Costs ${price} a picture.`), !all.length && t`The model does not publish its settings.`].filter(Boolean).join(" ");
 }
 
 /** Sets the fields that `input` names, the others to their defaults. Names of files that have to be chosen again. */
@@ -92,15 +93,15 @@ function changed() {
 
 /** What is wrong with the form, as the server would say it. */
 export function problems() {
-  if (!schema) return [{ field: "model", message: "is still loading its settings. Try again in a moment." }];
+  if (!schema) return [{ field: "model", message: t`is still loading its settings. Try again in a moment.` }];
   const own = fields.map((field) => ({ field: `input.${field.name}`, message: field.problem() }));
   return [{ field: "input.prompt", message: promptProblem() }, ...own].filter(({ message }) => message);
 }
 
 function promptProblem() {
   const needed = !schema.fields.length || schema.fields.some(({ name, required }) => name === "prompt" && required);
-  if (needed && !prompt.value.trim()) return "must say what to show";
-  return [...prompt.value].length > PROMPT_MAX ? `must have ${PROMPT_MAX} characters or less` : null;
+  if (needed && !prompt.value.trim()) return t`must say what to show`;
+  return [...prompt.value].length > PROMPT_MAX ? t`must have ${PROMPT_MAX} characters or less` : null;
 }
 
 export async function submit(options) {

@@ -4,6 +4,7 @@ import { Offline, call } from "./api.js";
 import { bytes } from "./format.js";
 import { announce, toast } from "./notices.js";
 import { Signal } from "./signal.js";
+import { t } from "./strings.js";
 
 const WAIT_SECONDS = 10; // of one call, which waits in a thread of the server
 const PAUSE_MILLISECONDS = 1500; // while the server does not answer
@@ -22,7 +23,7 @@ export async function load(model) {
     while (!calledOff.has(model.id)) {
       const { status } = await order("load", model.id).catch(wait);
       if (status === "loading") continue;
-      announce(`${model.name} is loaded.`);
+      announce(t`${model.name} is loaded.`);
       break;
     }
   } catch (error) {
@@ -44,7 +45,7 @@ async function wait(error) {
 export async function unload(model) {
   try {
     const { status } = await order("unload", model.id);
-    announce(status === "unloading" ? `${model.name} is unloaded when its running job has ended.` : `${model.name} is not in memory any more.`);
+    announce(status === "unloading" ? t`${model.name} is unloaded when its running job has ended.` : t`${model.name} is not in memory any more.`);
   } catch (error) {
     toast(error.message, { kind: "error" });
   }
@@ -58,13 +59,13 @@ export async function cancelLoad(model) {
 }
 
 export async function removeFiles(model) {
-  const question = `Delete the files of ${model.name}?`;
-  const explanation = `${bytes(model.bytes)} are freed. To draw with it they have to be downloaded again. Pictures stay.`;
+  const question = t`Delete the files of ${model.name}?`;
+  const explanation = t`${bytes(model.bytes)} are freed. To draw with it they have to be downloaded again. Pictures stay.`;
   const { confirm } = await import("./confirm.js");
-  if (!(await confirm({ question, explanation, label: "Delete the files" }))) return;
+  if (!(await confirm({ question, explanation, label: t`Delete the files` }))) return;
   try {
     const { freed_bytes: freed } = await call(`api/models/${model.id}/files`, { method: "DELETE", seconds: 120 });
-    toast(`${bytes(freed)} are free again`, { stay: 4 });
+    toast(t`${bytes(freed)} are free again`, { stay: 4 });
   } catch (error) {
     toast(error.message, { kind: "error" });
   }

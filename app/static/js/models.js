@@ -7,10 +7,11 @@ import { $, el, say } from "./dom.js";
 import { plural } from "./format.js";
 import { cancelLoad, load, loading, removeFiles, unload } from "./model-loading.js";
 import { loraCard, modelCard, patchCard } from "./model-cards.js";
+import { t } from "./strings.js";
 
 const POLL_MILLISECONDS = 8000;
 const BUSY_MILLISECONDS = 1500; // while something is loaded or downloaded
-const SHOWS = [["here", "On this machine"], ["fitting", "Could be here"], ["all", "All"], ["loras", "LoRAs"]];
+const SHOWS = [["here", t`On this machine`], ["fitting", t`Could be here`], ["all", t`All`], ["loras", t`LoRAs`]];
 const parts = {};
 const cards = new Map(); // model id → its card
 let loras = [];
@@ -18,17 +19,17 @@ let timer = null;
 let words = "";
 
 export function build(root) {
-  const search = el("input", { type: "search", id: "models-search", placeholder: "Search models and LoRAs", "aria-label": "Search models and LoRAs", oninput: () => ((words = search.value), render()) });
+  const search = el("input", { type: "search", id: "models-search", placeholder: t`Search models and LoRAs`, "aria-label": t`Search models and LoRAs`, oninput: () => ((words = search.value), render()) });
   const radio = ([value, label], at) => el("label", {}, el("input", { type: "radio", name: "models-show", value, checked: at === 0, onchange: render }), label);
-  parts.show = el("fieldset", { class: "segments" }, el("legend", { class: "unseen" }, "Show"), SHOWS.map(radio));
+  parts.show = el("fieldset", { class: "segments" }, el("legend", { class: "unseen" }, t`Show`), SHOWS.map(radio));
   parts.models = el("ul", { class: "model-cards" });
   parts.none = el("p", { class: "none", hidden: true });
   parts.loras = el("ul", { class: "model-cards" });
   parts.noLoras = el("p", { class: "none", hidden: true });
   root.append(
-    el("header", { class: "view-head" }, el("h1", { id: "models-title", tabindex: "-1" }, "Models"), el("div", { class: "search" }, search), parts.show),
-    (parts.section = el("section", { class: "model-part", "aria-label": "Models of this server" }, el("h2", { class: "unseen" }, "Models of this server"), (parts.total = el("p", { class: "note", role: "status" })), parts.models, parts.none)),
-    el("section", { class: "model-part", "aria-label": "LoRAs" }, el("header", { class: "section-head" }, el("h2", {}, "LoRAs")), parts.loras, parts.noLoras),
+    el("header", { class: "view-head" }, el("h1", { id: "models-title", tabindex: "-1" }, t`Models`), el("div", { class: "search" }, search), parts.show),
+    (parts.section = el("section", { class: "model-part", "aria-label": t`Models of this server` }, el("h2", { class: "unseen" }, t`Models of this server`), (parts.total = el("p", { class: "note", role: "status" })), parts.models, parts.none)),
+    el("section", { class: "model-part", "aria-label": t`LoRAs` }, el("header", { class: "section-head" }, el("h2", {}, t`LoRAs`)), parts.loras, parts.noLoras),
   );
   loading.changed.on(() => shownNow() && refresh());
   catalog.changed.on(() => shownNow() && render()); // also when it turns out who is signed in
@@ -82,7 +83,7 @@ function render() {
   });
   say(parts.total, plural(found.length, "model"));
   parts.none.hidden = found.length > 0;
-  say(parts.none, words ? "No model matches." : which === "here" ? "No model is on this machine yet. “Could be here” lists those that it can draw with." : "None.");
+  say(parts.none, words ? t`No model matches.` : which === "here" ? t`No model is on this machine yet. “Could be here” lists those that it can draw with.` : t`None.`);
   renderLoras();
 }
 
@@ -90,7 +91,7 @@ function renderLoras() {
   const found = loras.filter((lora) => matches(lora.id, lora.family, lora.base_model, ...lora.trigger_words));
   const state = JSON.stringify(found);
   parts.noLoras.hidden = found.length > 0;
-  say(parts.noLoras, words && loras.length ? "No LoRA matches." : "There are none. Put .safetensors files into the folder LORAS_DIR.");
+  say(parts.noLoras, words && loras.length ? t`No LoRA matches.` : t`There are none. Put .safetensors files into the folder LORAS_DIR.`);
   if (parts.loras.dataset.state === state) return; // what is focused stays
   parts.loras.dataset.state = state;
   parts.loras.replaceChildren(...found.map(loraCard));

@@ -1,6 +1,7 @@
 // Notices: toasts, optionally with an action, and a live region for screen readers.
 
 import { $, el, icon, say } from "./dom.js";
+import { t } from "./strings.js";
 
 const MOST = 3;
 
@@ -31,7 +32,7 @@ export function toast(sentence, { kind = "info", action = null, stay = 6, dismis
     { class: "toast", data: { kind } },
     el("p", { role: kind === "error" ? "alert" : "status" }, sentence),
     action && el("button", { type: "button", class: "toast-action", onclick: run }, action.label),
-    el("button", { type: "button", class: "round small", "aria-label": "Dismiss", onclick: () => end() }, icon("close")),
+    el("button", { type: "button", class: "round small toast-dismiss", "aria-label": t`Dismiss`, onclick: () => end() }, icon("close")),
   );
   const wait = () => (timer = setTimeout(end, stay * 1000));
   const hold = () => clearTimeout(timer);
@@ -39,7 +40,7 @@ export function toast(sentence, { kind = "info", action = null, stay = 6, dismis
   for (const name of ["pointerleave", "focusout"]) node.addEventListener(name, () => over || wait());
   const box = place();
   const [first, ...others] = [...box.children].sort((one, other) => hasAction(one) - hasAction(other));
-  if (others.length >= MOST - 1) first.querySelector('[aria-label="Dismiss"]').click(); // those that offer nothing first
+  if (others.length >= MOST - 1) first.querySelector(".toast-dismiss").click(); // those that offer nothing first
   box.append(node);
   wait();
   return end;

@@ -3,16 +3,17 @@
 import { catalog, modelNamed, modelOf } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { localStore } from "./storage.js";
+import { t } from "./strings.js";
 
 const select = $("#model");
 const note = $("#model-note");
 
 const GROUPS = [
-  ["built-in", "Built in"],
-  ["image", "Pictures, not here yet"],
-  ["edit", "Change pictures, not here yet"],
-  ["video", "Videos, not here yet"],
-  ["provider", "At a provider"],
+  ["built-in", t`Built in`],
+  ["image", t`Pictures, not here yet`],
+  ["edit", t`Change pictures, not here yet`],
+  ["video", t`Videos, not here yet`],
+  ["provider", t`At a provider`],
 ];
 const isHere = (model) => model.available && model.lane !== "remote";
 const fits = (model) => model.fits.answer !== "no";
@@ -25,14 +26,14 @@ export function fillPicker() {
   const rest = catalog.models.filter((model) => !isHere(model));
   const fitting = rest.filter(fits);
   const groups = [
-    ["On this machine", catalog.models.filter(isHere)],
+    [t`On this machine`, catalog.models.filter(isHere)],
     ...GROUPS.map(([group, label]) => [label, fitting.filter((model) => model.group === group)]),
-    ["Do not fit this machine", rest.filter((model) => !fits(model))],
+    [t`Do not fit this machine`, rest.filter((model) => !fits(model))],
   ];
   select.replaceChildren(
     ...groups
       .filter(([, models]) => models.length)
-      .map(([label, models]) => el("optgroup", { label }, models.map((model) => el("option", { value: model.id }, isHere(model) && !fits(model) ? `${model.name} – does not fit` : model.name)))),
+      .map(([label, models]) => el("optgroup", { label }, models.map((model) => el("option", { value: model.id }, isHere(model) && !fits(model) ? t`${model.name} – does not fit` : model.name)))),
   );
   select.value = wanted.find((id) => id && modelOf(id)) ?? "";
   describe();
@@ -48,7 +49,7 @@ export function choose(name) {
 
 export function describe() {
   const model = chosen();
-  say(note, model ? [model.description, state(model)].filter(Boolean).join(" · ") : "No models are configured.");
+  say(note, model ? [model.description, state(model)].filter(Boolean).join(" · ") : t`No models are configured.`);
   note.classList.toggle("warn", Boolean(model) && !fits(model));
 }
 
@@ -59,15 +60,15 @@ function startModel() {
 }
 
 function state(model) {
-  if (model.loaded) return "in memory";
+  if (model.loaded) return t`in memory`;
   if (!fits(model)) return model.fits.reason;
-  const slow = /group|sequential/.test(model.fits.plan) ? "slow on this machine" : "";
+  const slow = /group|sequential/.test(model.fits.plan) ? t`slow on this machine` : "";
   return [origin(model), slow].filter(Boolean).join(" · ");
 }
 
 function origin(model) {
   if (model.available) return "";
-  if (model.lane === "remote") return "needs the provider’s key";
-  if (model.source === "local") return "its files are missing";
-  return model.requires_auth ? "needs a Hugging Face token, downloads first" : "downloads first";
+  if (model.lane === "remote") return t`needs the provider’s key`;
+  if (model.source === "local") return t`its files are missing`;
+  return model.requires_auth ? t`needs a Hugging Face token, downloads first` : t`downloads first`;
 }

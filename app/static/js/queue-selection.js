@@ -4,6 +4,7 @@ import { ApiError, cancel, post } from "./api.js";
 import { $$, button, el, say } from "./dom.js";
 import { plural } from "./format.js";
 import { announce, toast } from "./notices.js";
+import { t } from "./strings.js";
 
 const AT_ONCE = 4; // requests
 
@@ -11,9 +12,9 @@ const AT_ONCE = 4; // requests
  * something was cancelled. */
 export function queueSelection(lists, after) {
   const all = el("input", { type: "checkbox", id: "queue-all" });
-  const go = button("Cancel", "close", () => run(), { class: "quiet danger", disabled: true });
-  const bar = el("div", { class: "queue-bar", role: "group", "aria-label": "Selection", hidden: true }, el("label", { class: "check" }, all, el("span", {}, "All")), go, button("Done", null, () => toggle(false)));
-  const start = button("Select", "select", () => toggle(bar.hidden), { "aria-pressed": "false", id: "queue-select" });
+  const go = button(t`Cancel`, "close", () => run(), { class: "quiet danger", disabled: true });
+  const bar = el("div", { class: "queue-bar", role: "group", "aria-label": t`Selection`, hidden: true }, el("label", { class: "check" }, all, el("span", {}, t`All`)), go, button(t`Done`, null, () => toggle(false)));
+  const start = button(t`Select`, "select", () => toggle(bar.hidden), { "aria-pressed": "false", id: "queue-select" });
   const boxes = () => lists.flatMap((list) => $$(".row-check", list));
   const chosen = () => boxes().filter((box) => box.checked).map((box) => box.closest(".row"));
 
@@ -36,16 +37,16 @@ export function queueSelection(lists, after) {
     all.checked = total > 0 && count === total;
     all.indeterminate = count > 0 && count < total;
     go.disabled = count === 0;
-    say(go.lastChild, count ? `Cancel ${count}` : "Cancel");
+    say(go.lastChild, count ? t`Cancel ${count}` : t`Cancel`);
   }
 
   async function run() {
     const rows = chosen();
-    const asked = { question: `Cancel ${plural(rows.length, "entry", "entries")}?`, explanation: "Waiting jobs end at once, running ones at their next step. A batch ends with all its jobs. Finished pictures stay.", label: "Cancel them" };
+    const asked = { question: t`Cancel ${plural(rows.length, "entry", "entries")}?`, explanation: t`Waiting jobs end at once, running ones at their next step. A batch ends with all its jobs. Finished pictures stay.`, label: t`Cancel them` };
     if (rows.length > 1 && !(await (await import("./confirm.js")).confirm(asked))) return;
     const problem = await cancelRows(rows.map(({ dataset }) => dataset));
     if (problem) toast(problem, { kind: "error" });
-    else announce(`${plural(rows.length, "entry", "entries")} cancelled.`);
+    else announce(t`${plural(rows.length, "entry", "entries")} cancelled.`);
     toggle(false);
     after();
   }

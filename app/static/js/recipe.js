@@ -2,6 +2,7 @@
 
 import { get, respond, statusOf } from "./api.js";
 import { pathTo } from "./base.js";
+import { t } from "./strings.js";
 
 const ROLES = { image: "image", mask: "mask", ref: "reference", reference: "reference", control: "control" }; // by the names of slots
 const CONTROLS = ["weight", "start", "end", "processor", "model", "mode"];
@@ -42,7 +43,7 @@ export const repaintOf = ({ settings = {} }) => Object.fromEntries(REPAINT.filte
 
 export class Missing extends Error {
   constructor() {
-    super("A picture that it was made from is not here any more.");
+    super(t`A picture that it was made from is not here any more.`);
   }
 }
 
@@ -51,21 +52,21 @@ async function pictureOf(jobId, slot, { image_id: id, extend }, isMask) {
   if (id && !isMask) {
     const shown = pathTo(`api/image/${id}/thumbnail`);
     const there = await respond(`api/image/${id}/thumbnail`, { headers: { Accept: "image/*" } }).then(() => true, (error) => !error.status);
-    if (there) return { source: id, shown, name: "the picture it was made from" };
+    if (there) return { source: id, shown, name: t`the picture it was made from` };
     if (extend) throw new Missing(); // what is stored has its extension already
   }
   const stored = await respond(`api/jobs/${jobId}/inputs/${slot}`, { headers: { Accept: "image/*" } }).catch((error) => {
     throw error.status ? new Missing() : error;
   });
   const uri = await dataUri(await stored.blob());
-  return { source: uri, shown: uri, name: isMask ? "the mask" : "the picture it was made from" };
+  return { source: uri, shown: uri, name: isMask ? t`the mask` : t`the picture it was made from` };
 }
 
 export function dataUri(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error("The picture cannot be read."));
+    reader.onerror = () => reject(new Error(t`The picture cannot be read.`));
     reader.readAsDataURL(blob);
   });
 }
@@ -88,7 +89,7 @@ export function loadImage(source) {
   return new Promise((resolve, reject) => {
     const image = new Image();
     image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error("The picture cannot be loaded."));
+    image.onerror = () => reject(new Error(t`The picture cannot be loaded.`));
     image.src = source;
   });
 }

@@ -5,6 +5,7 @@ import { act } from "./api.js";
 import { plural } from "./format.js";
 import { toast } from "./notices.js";
 import { Signal } from "./signal.js";
+import { t } from "./strings.js";
 
 const UNDO_SECONDS = 10;
 const AT_ONCE = 2000; // ids of one request
@@ -43,7 +44,7 @@ async function remove(requests, ids, count) {
       removal.changed.emit("deleted", ids);
     } catch (error) {
       show(ids);
-      toast(`${plural(count, "picture")} could not be deleted. ${error.message}`, { kind: "error" });
+      toast(t`${plural(count, "picture")} could not be deleted. ${error.message}`, { kind: "error" });
     }
   });
   return group.running;
@@ -56,8 +57,8 @@ function join(ids, count) {
   shown = group;
   before?.end();
   const forget = () => shown === group && (shown = null);
-  const action = { label: "Undo", run: () => (forget(), undo(group)) };
-  group.end = toast(`${plural(group.count, "picture")} deleted`, { action, stay: UNDO_SECONDS, dismissed: forget });
+  const action = { label: t`Undo`, run: () => (forget(), undo(group)) };
+  group.end = toast(t`${plural(group.count, "picture")} deleted`, { action, stay: UNDO_SECONDS, dismissed: forget });
   return group;
 }
 
@@ -67,7 +68,7 @@ async function undo(group) {
     for (const deletion of group.deletions) await act("restore", { filter: { deletion } });
     show(group.ids);
   } catch (error) {
-    toast(`They are still in the bin. ${error.message}`, { kind: "error", action: { label: "Try again", run: () => undo(group) } });
+    toast(t`They are still in the bin. ${error.message}`, { kind: "error", action: { label: t`Try again`, run: () => undo(group) } });
   }
 }
 

@@ -14,6 +14,7 @@ import { setSecondPass } from "./second-pass.js";
 import { setSeed } from "./seed.js";
 import { setSize } from "./size.js";
 import { applySteps } from "./steps.js";
+import { t } from "./strings.js";
 
 /** `made` has prompt, negative_prompt, model_id, settings and inputs in the API's names; absent ones are left unchanged. */
 export async function useSettings(made) {
@@ -24,7 +25,7 @@ export async function useSettings(made) {
     await setInputs(await inputsOf(made), { sized: Boolean(made.settings?.width) });
   } catch (error) {
     await setInputs({});
-    toast(`${error.message} Choose another one with “From a picture…”.`, { kind: "error" });
+    toast(t`${error.message} Choose another one with “From a picture…”.`, { kind: "error" });
   }
 }
 
@@ -34,7 +35,7 @@ export function apply(made) {
   const own = modelNamed(made.model_id ?? "")?.schema_url && inputOf(made);
   if (own) return useInput(made.model_id, own);
   if (made.model_id && !choose(made.model_id)) {
-    toast(`The model “${made.model_id}” is not here; ${chosen()?.name ?? "another"} is kept.`);
+    toast(t`The model “${made.model_id}” is not here; ${chosen()?.name ?? t`another`} is kept.`);
   }
   if (modelNamed(made.model_id ?? "")) applySteps(chosen().steps, settings.num_inference_steps ?? null);
   setSize(settings.width, settings.height);
@@ -59,7 +60,7 @@ async function useInput(modelId, input) {
   choose(modelId);
   const { fill } = await import("./model-form.js");
   const missing = fill(input);
-  if (missing.length) toast(`To be chosen again, since uploads are not kept: ${missing.join(", ")}.`);
+  if (missing.length) toast(t`To be chosen again, since uploads are not kept: ${missing.join(", ")}.`);
   $("#prompt").focus();
 }
 

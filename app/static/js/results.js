@@ -13,6 +13,7 @@ import { isPendingDelete, removal } from "./removal.js";
 import { viewTitle } from "./router.js";
 import { seedWasUsed } from "./seed.js";
 import { statusPoll } from "./status-poll.js";
+import { t, told } from "./strings.js";
 import { tile } from "./tile.js";
 
 const LATEST = 18;
@@ -62,12 +63,12 @@ function onJobChanged(job, before) {
 function announceEnd(job) {
   if (job.status === "COMPLETED") {
     if ((job.settings?.seed ?? null) !== null) seedWasUsed(job.settings.seed);
-    announce(`Finished: ${job.prompt.slice(0, 80)}`);
+    announce(t`Finished: ${job.prompt.slice(0, 80)}`);
     refreshLatest();
-    if (document.hidden) document.title = "✓ Finished · CyberImage";
-  } else if (job.status === "FAILED") announce(`Failed: ${job.error?.message ?? ""}`);
-  else if (job.status === "CANCELLED") announce("Cancelled.");
-  else if (job.status === "PROCESSING") announce("It is being made now.");
+    if (document.hidden) document.title = t`✓ Finished · CyberImage`;
+  } else if (job.status === "FAILED") announce(t`Failed: ${job.error ? told(job.error.code, job.error.message) : ""}`);
+  else if (job.status === "CANCELLED") announce(t`Cancelled.`);
+  else if (job.status === "PROCESSING") announce(t`It is being made now.`);
 }
 
 function render() {

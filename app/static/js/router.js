@@ -4,10 +4,11 @@ import { pathTo } from "./base.js";
 import { $, $$, button, el } from "./dom.js";
 import { openAddressed } from "./open-lightbox.js";
 import { statusPoll } from "./status-poll.js";
+import { t } from "./strings.js";
 
 const LAZY = { gallery: "./gallery.js", queue: "./queue.js", status: "./status.js", models: "./models.js", keys: "./keys.js" };
 const STYLESHEETS = { gallery: ["gallery"], queue: ["queue"], status: ["queue", "status"], models: ["queue", "models"], keys: ["queue", "keys"] };
-const TITLES = { create: "CyberImage", gallery: "Gallery · CyberImage", queue: "Queue · CyberImage", status: "Status · CyberImage", models: "Models · CyberImage", keys: "Keys · CyberImage" };
+const TITLES = { create: "CyberImage", gallery: t`Gallery · CyberImage`, queue: t`Queue · CyberImage`, status: t`Status · CyberImage`, models: t`Models · CyberImage`, keys: t`Keys · CyberImage` };
 
 const opened = new Map(); // view → its module: show() and hide()
 const failed = new Set(); // views whose module could not be loaded
@@ -90,9 +91,9 @@ async function load(view) {
     if (!/module/i.test(error.message)) throw error; // it was loaded, and is wrong
     if (failed.has(view) && statusPoll.last) location.reload();
     failed.add(view);
-    const again = button("Try again", "retry", () => show(view), { class: "quiet strong" });
-    const head = el("h1", { id: `${view}-title`, tabindex: "-1" }, "This view could not be loaded");
-    root.replaceChildren(el("div", { class: "unloaded" }, head, el("p", {}, "CyberImage does not answer. It appears as soon as it does."), again));
+    const again = button(t`Try again`, "retry", () => show(view), { class: "quiet strong" });
+    const head = el("h1", { id: `${view}-title`, tabindex: "-1" }, t`This view could not be loaded`);
+    root.replaceChildren(el("div", { class: "unloaded" }, head, el("p", {}, t`CyberImage does not answer. It appears as soon as it does.`), again));
     return false;
   }
 }

@@ -4,6 +4,7 @@
 import { get } from "./api.js";
 import { $, el } from "./dom.js";
 import { chosen } from "./picker.js";
+import { t } from "./strings.js";
 
 const BESIDE = ["shift", "timestep_spacing", "sigmas"]; // restored with a picture, and sent until another one is chosen
 const [field, select] = ["#scheduler-field", "#scheduler"].map((id) => $(id));
@@ -20,7 +21,7 @@ export function applySchedulers(model, wanted = select.value) {
   field.hidden = names.length === 0;
   beside = {};
   select.replaceChildren(
-    el("option", { value: "" }, own ? `${own}, the model’s own` : "The model’s own"),
+    el("option", { value: "" }, own ? t`${own}, the model’s own` : t`The model’s own`),
     ...names.map((name) => el("option", { value: name }, labels?.get(name) ?? name)),
   );
   select.value = names.find((name) => plain(name) === plain(wanted)) ?? "";

@@ -3,15 +3,16 @@
 
 import { $, el } from "./dom.js";
 import { chosen } from "./picker.js";
+import { t } from "./strings.js";
 
-const CHOICES = [["", "None"], ["1.5", "1.5 times as large"], ["2", "Twice as large"]];
+const CHOICES = [["", t`None`], ["1.5", t`1.5 times as large`], ["2", t`Twice as large`]];
 const select = el("select", { id: "second-pass", "aria-describedby": "second-pass-note" }, CHOICES.map(([value, label]) => new Option(label, value)));
 const field = el(
   "div",
   { class: "field" },
-  el("label", { for: "second-pass" }, "Second pass"),
+  el("label", { for: "second-pass" }, t`Second pass`),
   el("span", { class: "select" }, select),
-  el("p", { class: "note", id: "second-pass-note" }, "The picture is enlarged and drawn over, for more detail. Not with a start picture."),
+  el("p", { class: "note", id: "second-pass-note" }, t`The picture is enlarged and drawn over, for more detail. Not with a start picture.`),
 );
 $("#lora-field").before(field);
 
@@ -20,7 +21,7 @@ let rest = {}; // of a restored setting, sent until another factor is chosen
 /** Restores the setting of a picture; null for one that was drawn once. */
 export function setSecondPass(upscale) {
   const { factor = "", ...others } = upscale ?? {};
-  if (![...select.options].some(({ value }) => value === String(factor))) select.add(new Option(`${factor} times as large`, factor));
+  if (![...select.options].some(({ value }) => value === String(factor))) select.add(new Option(t`${factor} times as large`, factor));
   select.value = String(factor);
   rest = others;
   apply();

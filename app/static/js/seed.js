@@ -1,6 +1,7 @@
 // The seed field: random unless it is locked or typed; the last seed can be reused.
 
 import { $, say } from "./dom.js";
+import { t } from "./strings.js";
 
 const MOST = 2 ** 32 - 1;
 const [input, lock, last] = ["#seed", "#seed-lock", "#seed-last"].map((id) => $(id));
@@ -23,14 +24,14 @@ export function setSeed(seed) {
 export function seedWasUsed(seed) {
   lastUsed = seed;
   last.disabled = false;
-  last.title = `The last picture used ${seed}`;
+  last.title = t`The last picture used ${seed}`;
 }
 
 function show() {
   const held = chosenSeed() >= 0;
   lock.setAttribute("aria-pressed", String(held));
   input.setAttribute("aria-invalid", String(seedIsWrong()));
-  say($("#seed-note"), seedIsWrong() ? `A seed is a whole number from 0 to ${MOST}.` : "The same seed and settings make the same picture.");
+  say($("#seed-note"), seedIsWrong() ? t`A seed is a whole number from 0 to ${MOST}.` : t`The same seed and settings make the same picture.`);
   input.dispatchEvent(new CustomEvent("seed-changed", { bubbles: true }));
 }
 

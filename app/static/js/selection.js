@@ -7,6 +7,7 @@ import { marked } from "./favorites.js";
 import { plural } from "./format.js";
 import { announce, toast } from "./notices.js";
 import { removeAll, removePictures } from "./removal.js";
+import { t } from "./strings.js";
 
 const ASK_FROM = 50; // pictures: deleting so many at once wants a question
 const DRAG_PIXELS = 8;
@@ -25,15 +26,15 @@ export class Selection {
     Object.assign(this, { grid, filter, inBin, total });
     const only = (bin, node) => Object.assign(node, { bin });
     this.buttons = [
-      only(false, button("Favourite", "heart", () => this.#mark())),
-      only(false, button("Tag", "tag", () => this.#tag())),
-      only(false, button("Download", "download", () => this.#download())),
-      only(false, button("Delete", "trash", () => this.#remove(), { class: "quiet danger" })),
-      only(true, button("Restore", "undo", () => this.#fromBin("restore"))),
-      only(true, button("Delete for good", "trash", () => this.#fromBin("purge"), { class: "quiet danger" })),
+      only(false, button(t`Favourite`, "heart", () => this.#mark())),
+      only(false, button(t`Tag`, "tag", () => this.#tag())),
+      only(false, button(t`Download`, "download", () => this.#download())),
+      only(false, button(t`Delete`, "trash", () => this.#remove(), { class: "quiet danger" })),
+      only(true, button(t`Restore`, "undo", () => this.#fromBin("restore"))),
+      only(true, button(t`Delete for good`, "trash", () => this.#fromBin("purge"), { class: "quiet danger" })),
     ];
-    this.allButton = button("All", "select", () => this.#selectAll());
-    this.bar = el("div", { class: "selection-bar", hidden: true, role: "toolbar", "aria-label": "Selected pictures" }, this.#words, this.allButton, ...this.buttons, button("Done", null, () => this.leave(), { class: "quiet strong" }));
+    this.allButton = button(t`All`, "select", () => this.#selectAll());
+    this.bar = el("div", { class: "selection-bar", hidden: true, role: "toolbar", "aria-label": t`Selected pictures` }, this.#words, this.allButton, ...this.buttons, button(t`Done`, null, () => this.leave(), { class: "quiet strong" }));
     addEventListener("keydown", (event) => {
       if (!this.active || $("dialog[open]")) return;
       if (event.key === "Escape") this.leave();
@@ -122,7 +123,7 @@ export class Selection {
       // Up to now: what is made meanwhile was not there to be selected.
       this.#all = { count, except: new Set(), filter: { until: new Date().toISOString(), ...this.filter() } };
       this.#refresh();
-      announce(`All ${plural(count, "picture")} selected`);
+      announce(t`All ${plural(count, "picture")} selected`);
     } catch (error) {
       toast(error.message, { kind: "error" });
     }
@@ -145,8 +146,8 @@ export class Selection {
     const [items, [request], all] = [this.#items(), this.#requests(), this.#all];
     if (count >= ASK_FROM) {
       const { confirm } = await import("./confirm.js");
-      const question = `Delete ${plural(count, "picture")}?`;
-      if (!(await confirm({ question, explanation: "They go into the bin, from where they can be restored for a while.", label: "Delete" }))) return;
+      const question = t`Delete ${plural(count, "picture")}?`;
+      if (!(await confirm({ question, explanation: t`They go into the bin, from where they can be restored for a while.`, label: t`Delete` }))) return;
     }
     this.leave();
     if (all) removeAll(request, items.map(({ image_id: id }) => id), count);
@@ -164,7 +165,7 @@ export class Selection {
         changed += result.changed;
         ids.push(...result.ids);
       }
-      const undo = ids.length === changed && changed > 0 ? { label: "Undo", run: () => this.#undo(action, ids, more) } : null;
+      const undo = ids.length === changed && changed > 0 ? { label: t`Undo`, run: () => this.#undo(action, ids, more) } : null;
       this.leave();
       toast(done(changed), { action: undo });
       return true;
@@ -189,7 +190,7 @@ export class Selection {
     const items = this.#items();
     const action = items.length && items.every(({ favorite }) => favorite) ? "unfavorite" : "favorite";
     const ids = items.map(({ image_id: id }) => id);
-    const words = (count) => (action === "favorite" ? plural(count, "new favourite") : `${plural(count, "favourite")} less`);
+    const words = (count) => (action === "favorite" ? plural(count, "new favourite") : t`${plural(count, "favourite")} less`);
     if (await this.#act(action, {}, words)) marked(ids, action === "favorite");
   }
 
@@ -198,14 +199,14 @@ export class Selection {
     await style("lightbox");
     const asked = await askForTag(this.count);
     if (!asked) return;
-    const verb = asked.action === "tag" ? "tagged" : "without the tag";
-    await this.#act(asked.action, { tags: [asked.tag] }, (count) => `${plural(count, "picture")} ${verb} “${asked.tag}”`);
+    const said = (pictures, tag) => (asked.action === "tag" ? t`${pictures} tagged “${tag}”` : t`${pictures} without the tag “${tag}”`);
+    await this.#act(asked.action, { tags: [asked.tag] }, (count) => said(plural(count, "picture"), asked.tag));
   }
 
   async #download() {
     const { downloadZip } = await import("./zip.js");
     const requests = this.#requests();
-    if (requests.length > 1) return toast("Select 5,000 pictures at most, or all that match a filter.", { kind: "error" });
+    if (requests.length > 1) return toast(t`Select 5,000 pictures at most, or all that match a filter.`, { kind: "error" });
     downloadZip(requests[0], this.count);
   }
 
@@ -235,7 +236,7 @@ export class Selection {
     $("#select-mode")?.setAttribute("aria-pressed", String(this.active));
     this.grid.root.dataset.selecting = String(this.active);
     this.bar.hidden = !this.active;
-    say(this.#words, count ? plural(count, "picture selected", "pictures selected") : "Choose pictures");
+    say(this.#words, count ? plural(count, "picture selected", "pictures selected") : t`Choose pictures`);
     for (const one of this.buttons) {
       one.disabled = !count;
       one.hidden = one.bin !== this.inBin();

@@ -5,6 +5,7 @@ import { ordinal } from "./format.js";
 import { jobs } from "./jobs.js";
 import { announce, toast } from "./notices.js";
 import { statusPoll } from "./status-poll.js";
+import { t } from "./strings.js";
 
 const WAITS = [700, 1500, 3000, 5000, 8000, 12_000]; // milliseconds between retries while offline
 
@@ -27,7 +28,7 @@ export async function send(request, { to = "api/generate", job: known = request,
     error: null,
   };
   jobs.add(job);
-  announce(answer.position > 1 ? `Accepted, ${ordinal(answer.position)} in line.` : "Accepted.");
+  announce(answer.position > 1 ? t`Accepted, ${ordinal(answer.position)} in line.` : t`Accepted.`);
   for (const warning of answer.warnings ?? []) toast(warning);
   return job;
 }

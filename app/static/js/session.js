@@ -8,18 +8,19 @@ import { announce } from "./notices.js";
 import { style } from "./router.js";
 import { pollNow } from "./status-poll.js";
 import { closeStores, localStore, sessionStore } from "./storage.js";
+import { t } from "./strings.js";
 
 const MODE = document.documentElement.dataset.auth;
 const WORDS = {
   keys: {
-    label: "Your key",
+    label: t`Your key`,
     hint: "ci_…",
-    note: "This server requires a key. Its administrator can give you one.",
+    note: t`This server requires a key. Its administrator can give you one.`,
   },
   huggingface: {
-    label: "Your Hugging Face token",
+    label: t`Your Hugging Face token`,
     hint: "hf_…",
-    note: "This server requires a Hugging Face token. Read access is enough; the token is kept in the server’s memory while you are signed in.",
+    note: t`This server requires a Hugging Face token. Read access is enough; the token is kept in the server’s memory while you are signed in.`,
   },
 }[MODE];
 
@@ -29,17 +30,17 @@ let declined = false;
 const badge = el("button", { class: "account", id: "account", type: "button", hidden: true, onclick: () => (badge.dataset.name ? signOut() : askAgain()) });
 const token = el("input", { id: "token", name: "token", type: "password", required: true, placeholder: WORDS.hint, autocomplete: "current-password", spellcheck: "false", "aria-describedby": "sign-in-note sign-in-error" });
 const problem = el("p", { class: "form-error", id: "sign-in-error", role: "alert", hidden: true });
-const submit = el("button", { class: "primary", type: "submit" }, "Sign in");
+const submit = el("button", { class: "primary", type: "submit" }, t`Sign in`);
 const form = el(
   "form",
   { class: "sign-in-form", method: "dialog", novalidate: true, onsubmit: submitToken },
-  el("h2", { id: "sign-in-title" }, "Sign in"),
+  el("h2", { id: "sign-in-title" }, t`Sign in`),
   el("p", { class: "note", id: "sign-in-note" }, WORDS.note),
   el("div", { class: "field" }, el("label", { for: "token" }, WORDS.label), token),
   problem,
   submit,
 );
-const close = el("button", { class: "round small sign-in-close", type: "button", "aria-label": "Not now", onclick: () => dialog.close() }, icon("close"));
+const close = el("button", { class: "round small sign-in-close", type: "button", "aria-label": t`Not now`, onclick: () => dialog.close() }, icon("close"));
 const dialog = el("dialog", { class: "sign-in", id: "sign-in", "aria-labelledby": "sign-in-title" }, form, close);
 
 $("#theme").before(badge);
@@ -78,15 +79,15 @@ async function askAgain() {
 
 async function submitToken(event) {
   event.preventDefault();
-  if (!token.value.trim()) return complain("Paste your key or token here first.");
+  if (!token.value.trim()) return complain(t`Paste your key or token here first.`);
   submit.setAttribute("aria-busy", "true");
   try {
     show(await call("api/session", { method: "POST", body: { token: token.value.trim() }, anonymous: true }));
     dialog.close("in");
-    announce(`Signed in as ${badge.dataset.name}.`);
+    announce(t`Signed in as ${badge.dataset.name}.`);
     pollNow();
   } catch (error) {
-    complain(error instanceof ApiError && error.code === "invalid_request" ? "This is not a valid key or token." : error.message);
+    complain(error instanceof ApiError && error.code === "invalid_request" ? t`This is not a valid key or token.` : error.message);
     token.select();
   } finally {
     submit.removeAttribute("aria-busy");
@@ -104,12 +105,12 @@ function show({ signed_in: there, name, role }) {
   if (keys) keys.hidden = role !== "admin";
   badge.dataset.name = there ? name : "";
   Object.assign(document.documentElement.dataset, { signed: there ? "in" : "out", role: role ?? "" });
-  say($("#generate-text"), there ? "Generate" : "Sign in to generate");
+  say($("#generate-text"), there ? t`Generate` : t`Sign in to generate`);
   catalog.changed.emit(); // what depends on it is drawn anew
   badge.hidden = false;
-  badge.title = there ? `Signed in as ${name}. Click to sign out.` : "Sign in";
-  badge.setAttribute("aria-label", there ? `Sign out ${name}` : "Sign in");
-  badge.replaceChildren(icon(there ? "leave" : "enter"), el("span", {}, there ? name : "Sign in"));
+  badge.title = there ? t`Signed in as ${name}. Click to sign out.` : t`Sign in`;
+  badge.setAttribute("aria-label", there ? t`Sign out ${name}` : t`Sign in`);
+  badge.replaceChildren(icon(there ? "leave" : "enter"), el("span", {}, there ? name : t`Sign in`));
 }
 
 /** Reloads the page, so that no data of the previous user is left. */

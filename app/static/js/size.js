@@ -3,6 +3,7 @@
 import { fitSize, oneSize } from "./catalog.js";
 import { $, el, say } from "./dom.js";
 import { shape } from "./format.js";
+import { t } from "./strings.js";
 
 const SHAPES = [
   ["square", "1:1", 1],
@@ -78,19 +79,19 @@ export function setSize(w, h) {
 
 function presetsOf({ defaults, limits }) {
   const base = defaults.width && defaults.height ? Math.sqrt(defaults.width * defaults.height) : Math.min(USUAL, limits.max_width);
-  const own = defaults.width ? [] : [["own", "Auto", null, null]];
-  if (picture) own.unshift(["picture", "Picture", null, null]);
+  const own = defaults.width ? [] : [["own", t`Auto`, null, null]];
+  if (picture) own.unshift(["picture", t`Picture`, null, null]);
   const found = new Map();
   for (const [kind, name, ratio] of SHAPES) {
     const [w, h] = fitSize(model, base * Math.sqrt(ratio), base / Math.sqrt(ratio));
     if (!found.has(`${w}x${h}`)) found.set(`${w}x${h}`, [kind, name, w, h]);
   }
-  return [...own, ...found.values(), ["free", "Free", null, null]];
+  return [...own, ...found.values(), ["free", t`Free`, null, null]];
 }
 
 function option(kind, name, w, h) {
   const input = el("input", { type: "radio", name: "size", value: kind, data: w ? { width: w, height: h } : {} });
-  return el("label", { title: w ? `${w} × ${h}` : kind === "picture" ? "As the picture to start from, so that nothing of it is cut off" : null }, input, el("i", { class: kind, "aria-hidden": "true" }), name);
+  return el("label", { title: w ? `${w} × ${h}` : kind === "picture" ? t`As the picture to start from, so that nothing of it is cut off` : null }, input, el("i", { class: kind, "aria-hidden": "true" }), name);
 }
 
 function show() {
@@ -99,11 +100,11 @@ function show() {
   if (!model) return;
   if (checked() === "picture") {
     const [w, h] = followed();
-    return say($("#size-value"), `${w} × ${h} · as the picture`);
+    return say($("#size-value"), t`${w} × ${h} · as the picture`);
   }
   const { width: w, height: h } = oneSize(model) ? model.defaults : chosenSize();
   const ratio = w && h && shape(w, h);
-  say($("#size-value"), w && h ? `${w} × ${h}${ratio ? ` · ${ratio}` : ""}` : "the model’s own");
+  say($("#size-value"), w && h ? `${w} × ${h}${ratio ? ` · ${ratio}` : ""}` : t`the model’s own`);
 }
 
 function seedFree() {

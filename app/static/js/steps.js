@@ -1,6 +1,7 @@
 // The steps slider: follows the chosen model's limits and shows its value.
 
 import { $, say, setVars } from "./dom.js";
+import { t } from "./strings.js";
 
 const USUAL = { min: 20, max: 50, default: 30 }; // for a model without limits
 
@@ -18,7 +19,7 @@ export function applySteps(rule, wanted = null) {
   slider.max = Math.max(max, usual);
   slider.value = fixed === null && wanted >= min && wanted <= max && wanted !== null ? wanted : usual;
   slider.disabled = fixed !== null;
-  say(note, fixed === null ? "" : `This model always takes ${fixed}.`);
+  say(note, fixed === null ? "" : t`This model always takes ${fixed}.`);
   note.hidden = fixed === null;
   showSteps();
 }

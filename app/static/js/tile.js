@@ -5,6 +5,7 @@ import { button, el, icon } from "./dom.js";
 import { heart, toggleFavorite } from "./favorites.js";
 import { STATUS_LABELS } from "./job-text.js";
 import { openWorkMenu } from "./open-work-menu.js";
+import { t, told } from "./strings.js";
 
 export const keyOf = (item) => item.image_id ?? `${item.job_id} ${item.status}`;
 
@@ -16,7 +17,7 @@ export function tile(item, open) {
 /** For the mouse: by keyboard they are F, and the actions of the lightbox. */
 function quickActions(item) {
   if (item.deleted_at) return null;
-  const more = button(null, "more", () => openWorkMenu(more, item), { class: "round small", "aria-label": "What can be done with it", "aria-haspopup": "menu", tabindex: "-1" });
+  const more = button(null, "more", () => openWorkMenu(more, item), { class: "round small", "aria-label": t`What can be done with it`, "aria-haspopup": "menu", tabindex: "-1" });
   return el("div", { class: "tile-actions" }, heart(item, { tabindex: "-1" }), more);
 }
 
@@ -30,8 +31,8 @@ function picture(item, open) {
     "a",
     { class: "tile", href: item.url, data: { id: item.image_id }, draggable: "false" },
     image,
-    item.media === "video" && el("span", { class: "chip tile-badge" }, "Video"),
-    el("span", { class: "tile-words", "aria-hidden": "true" }, item.prompt),
+    item.media === "video" && el("span", { class: "chip tile-badge" }, t`Video`),
+    el("span", { class: "tile-words", dir: "auto", "aria-hidden": "true" }, item.prompt),
     el("span", { class: "tile-check", "aria-hidden": "true" }, icon("select")),
   );
   link.addEventListener("click", (event) => {
@@ -52,8 +53,8 @@ function unfinished(item) {
     "div",
     { class: "tile unfinished", tabindex: "-1", data: { status: item.status, id: item.job_id } },
     el("span", { class: "chip tile-badge", data: { status: item.status } }, STATUS_LABELS[item.status]),
-    el("p", { class: "tile-prompt" }, item.prompt),
-    item.error && el("p", { class: "tile-error" }, item.error.message),
-    canRetry && button("Retry", "retry", () => retryJob(item.job_id)),
+    el("p", { class: "tile-prompt", dir: "auto" }, item.prompt),
+    item.error && el("p", { class: "tile-error" }, told(item.error.code, item.error.message)),
+    canRetry && button(t`Retry`, "retry", () => retryJob(item.job_id)),
   );
 }

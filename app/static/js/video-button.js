@@ -5,6 +5,7 @@ import { get } from "./api.js";
 import { catalog } from "./catalog.js";
 import { button } from "./dom.js";
 import { style } from "./router.js";
+import { t } from "./strings.js";
 
 let asked = null;
 
@@ -30,7 +31,7 @@ function remoteModels() {
 }
 
 /** A button that is visible when there is such a model. `leave` is awaited after a video of `item` was accepted. */
-export function videoButton(item, leave = () => {}, label = "Make a video") {
+export function videoButton(item, leave = () => {}, label = t`Make a video`) {
   const node = button(label, "film", () => openVideoDialog(item, leave), { hidden: true });
   videoModels().then((models) => (node.hidden = !models.length));
   return node;

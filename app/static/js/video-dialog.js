@@ -7,6 +7,7 @@ import { bound, lengthOf, snap } from "./length.js";
 import { style } from "./router.js";
 import { send } from "./send.js";
 import { localStore } from "./storage.js";
+import { t } from "./strings.js";
 
 let item = null;
 let models = [];
@@ -17,21 +18,21 @@ let described = null; // the model whose fields are shown
 const picture = el("img", { class: "video-picture", src: "data:,", alt: "" });
 const select = el("select", { id: "video-model", onchange: describe });
 const about = el("p", { class: "note", id: "video-about" });
-const prompt = el("textarea", { id: "video-prompt", rows: 4, placeholder: "What happens in it?", "aria-describedby": "video-error", oninput: () => complain(null) });
+const prompt = el("textarea", { id: "video-prompt", rows: 4, placeholder: t`What happens in it?`, "aria-describedby": "video-error", oninput: () => complain(null) });
 const frames = el("input", { id: "video-frames", type: "number", inputmode: "numeric", onchange: () => snap(frames) });
 const fps = el("input", { id: "video-fps", type: "number", inputmode: "numeric", onchange: () => snap(fps) });
-const length = el("div", { class: "free-size" }, el("label", { for: "video-frames" }, "Frames"), frames, el("i"), el("label", { for: "video-fps" }, "A second"), fps);
+const length = el("div", { class: "free-size" }, el("label", { for: "video-frames" }, t`Frames`), frames, el("i"), el("label", { for: "video-fps" }, t`A second`), fps);
 const more = el("div", { class: "video-more" }); // other required inputs of a provider's model
 let fields = []; // theirs
 const problem = el("p", { class: "form-error", id: "video-error", role: "alert", hidden: true });
-const submit = el("button", { class: "primary", type: "submit" }, "Generate");
+const submit = el("button", { class: "primary", type: "submit" }, t`Generate`);
 const form = el(
   "form",
   { class: "video-form", novalidate: true, onsubmit: make },
-  el("h2", { id: "video-title" }, "Make a video"),
+  el("h2", { id: "video-title" }, t`Make a video`),
   picture,
-  el("div", { class: "field" }, el("label", { for: "video-model" }, "Model"), el("span", { class: "select" }, select), about),
-  el("div", { class: "field" }, el("label", { for: "video-prompt" }, "What happens"), prompt),
+  el("div", { class: "field" }, el("label", { for: "video-model" }, t`Model`), el("span", { class: "select" }, select), about),
+  el("div", { class: "field" }, el("label", { for: "video-prompt" }, t`What happens`), prompt),
   length,
   more,
   problem,
@@ -41,7 +42,7 @@ const dialog = el(
   "dialog",
   { class: "video-dialog", id: "video-dialog", "aria-labelledby": "video-title" },
   form,
-  button(null, "close", () => dialog.close(), { class: "round small video-close", "aria-label": "Close" }),
+  button(null, "close", () => dialog.close(), { class: "round small video-close", "aria-label": t`Close` }),
 );
 document.body.append(dialog);
 
@@ -72,7 +73,7 @@ function describe() {
   complain(null);
   if (described === one) return; // keeps the input in its fields
   described = one;
-  say(about, one.available === false ? `${one.description} · downloads first` : one.description);
+  say(about, one.available === false ? t`${one.description} · downloads first` : one.description);
   length.hidden = !isHere(one);
   showFields([]);
   if (isHere(one)) bound(frames, fps, one);
@@ -110,14 +111,14 @@ async function make(event) {
   const request = requestOf(one, words);
   const job = isHere(one) ? request : { prompt: words, model_id: one.model_id, settings: {} };
   complain(null);
-  busy(true, "Sending…");
+  busy(true, t`Sending…`);
   try {
-    await send(request, { to: isHere(one) ? "api/generate" : "api/run-video-model", job, waiting: () => busy(true, "Waiting for the server…"), accepted: done });
+    await send(request, { to: isHere(one) ? "api/generate" : "api/run-video-model", job, waiting: () => busy(true, t`Waiting for the server…`), accepted: done });
     localStore.write("lastVideoModel", keyOf(one));
   } catch (error) {
     complain(sentenceOf(error.errors ?? [], fields) ?? error.message, error.errors);
   } finally {
-    busy(false, "Generate");
+    busy(false, t`Generate`);
   }
 }
 

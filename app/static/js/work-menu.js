@@ -7,9 +7,10 @@ import { canUseInputImage, mostImages, useInputImage } from "./input-image.js";
 import { toast } from "./notices.js";
 import { choose, chosen } from "./picker.js";
 import { style } from "./router.js";
+import { t } from "./strings.js";
 import { openVideoDialog, videoModels } from "./video-button.js";
 
-const menu = el("div", { class: "menu", role: "menu", popover: "auto", id: "work-menu", "aria-label": "What can be done with it" });
+const menu = el("div", { class: "menu", role: "menu", popover: "auto", id: "work-menu", "aria-label": t`What can be done with it` });
 let opener = null;
 
 const here = (test) => catalog.models.filter((model) => model.lane !== "remote" && model.available && test(model));
@@ -37,22 +38,22 @@ async function entriesOf(item, leave) {
   const canRepeat = actions.canRepeat(item.manifest ? { ...item, settings: item.manifest.settings } : item);
   const masked = item.inputs?.mask ?? item.manifest?.inputs?.mask;
   return [
-    canRepeat && ["Variations", "vary", leaving(actions.vary)],
-    picture && canMask() && ["Repaint a part", "brush", leaving((it) => repaint(it))],
-    picture && canMask() && masked && ["Change the mask it was made with", "brush", leaving((it) => repaint(it, { again: true }))],
-    picture && canMask() && ["Extend", "extend", leaving((it) => repaint(it, { mode: "extend" }))],
-    picture && ["Upscale 2×", "upscale", leaving((it) => actions.upscale(it, 2))],
-    picture && ["Upscale 4×", "upscale", leaving((it) => actions.upscale(it, 4))],
-    picture && editors().length > 0 && ["Edit by instruction", "edit", leaving(edit)],
-    picture && canUseInputImage() && ["Start from this", "start", leaving(useInputImage)],
-    picture && takers("reference").length > 0 && ["Use as reference", "reuse", leaving((it) => slot("reference", it))],
-    picture && takers("control").length > 0 && ["Use as control", "reuse", leaving((it) => slot("control", it))],
-    films.length > 0 && ["Make a video", "film", () => openVideoDialog(item, leave)],
-    actions.canReuse(item) && ["Use these settings", "reuse", leaving(actions.reuse)],
-    ["Copy prompt", "copy", () => actions.copy(item.prompt)],
-    picture && ["Copy picture", "copy", () => actions.copyPicture(item)],
-    ["Copy link", "link", () => actions.copy(actions.linkTo(item), "Link")],
-    ["Download", "download", () => actions.download(item)],
+    canRepeat && [t`Variations`, "vary", leaving(actions.vary)],
+    picture && canMask() && [t`Repaint a part`, "brush", leaving((it) => repaint(it))],
+    picture && canMask() && masked && [t`Change the mask it was made with`, "brush", leaving((it) => repaint(it, { again: true }))],
+    picture && canMask() && [t`Extend`, "extend", leaving((it) => repaint(it, { mode: "extend" }))],
+    picture && [t`Upscale 2×`, "upscale", leaving((it) => actions.upscale(it, 2))],
+    picture && [t`Upscale 4×`, "upscale", leaving((it) => actions.upscale(it, 4))],
+    picture && editors().length > 0 && [t`Edit by instruction`, "edit", leaving(edit)],
+    picture && canUseInputImage() && [t`Start from this`, "start", leaving(useInputImage)],
+    picture && takers("reference").length > 0 && [t`Use as reference`, "reuse", leaving((it) => slot("reference", it))],
+    picture && takers("control").length > 0 && [t`Use as control`, "reuse", leaving((it) => slot("control", it))],
+    films.length > 0 && [t`Make a video`, "film", () => openVideoDialog(item, leave)],
+    actions.canReuse(item) && [t`Use these settings`, "reuse", leaving(actions.reuse)],
+    [t`Copy prompt`, "copy", () => actions.copy(item.prompt)],
+    picture && [t`Copy picture`, "copy", () => actions.copyPicture(item)],
+    [t`Copy link`, "link", () => actions.copy(actions.linkTo(item), t`Link`)],
+    [t`Download`, "download", () => actions.download(item)],
   ].filter(Boolean);
 }
 
@@ -68,8 +69,8 @@ function edit(item) {
   if (!chosen()?.tasks.includes("edit")) choose(editors()[0].id);
   useInputImage(item);
   $("#prompt").value = "";
-  $("#prompt").placeholder = "Say what to change, such as: make it winter";
-  toast(`${chosen().name} changes the picture as the prompt says.`, { stay: 4 });
+  $("#prompt").placeholder = t`Say what to change, such as: make it winter`;
+  toast(t`${chosen().name} changes the picture as the prompt says.`, { stay: 4 });
 }
 
 async function slot(role, item) {

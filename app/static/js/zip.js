@@ -4,13 +4,14 @@ import { respond } from "./api.js";
 import { el } from "./dom.js";
 import { bytes, plural } from "./format.js";
 import { announce, toast } from "./notices.js";
+import { t } from "./strings.js";
 
 const HOUR = 3600;
 
 /** `which` is {ids} or {filter}, `count` how many that are. */
 export async function downloadZip(which, count) {
-  announce(`Fetching ${plural(count, "picture")}.`);
-  const end = toast(`Fetching ${plural(count, "picture")} …`, { stay: HOUR });
+  announce(t`Fetching ${plural(count, "picture")}.`);
+  const end = toast(t`Fetching ${plural(count, "picture")} …`, { stay: HOUR });
   try {
     const response = await respond("api/images/zip", { method: "POST", body: which, seconds: HOUR });
     const pieces = [];
@@ -26,9 +27,9 @@ export async function downloadZip(which, count) {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
     end();
-    toast(`${plural(count, "picture")} saved, ${bytes(size)}`, { stay: 4 });
+    toast(t`${plural(count, "picture")} saved, ${bytes(size)}`, { stay: 4 });
   } catch (error) {
     end();
-    toast(error.message || "The download broke off. Try again.", { kind: "error" });
+    toast(error.message || t`The download broke off. Try again.`, { kind: "error" });
   }
 }

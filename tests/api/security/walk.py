@@ -25,6 +25,8 @@ PUBLIC = {
     ("GET", "/"),
     ("GET", "/static/<path:filename>"),
     ("GET", "/docs"),
+    ("GET", "/service-worker.js"),
+    ("GET", "/offline"),
     ("GET", "/favicon.ico"),
     ("GET", "/openapi.json"),
     ("GET", "/livez"),

@@ -96,6 +96,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "retention_days",
         "retention_max_bytes",
         "retention_max_images",
+        "service_worker",
         "spend_limit_amount",
         "spend_limit_predictions",
         "suspicious_input",

@@ -8,6 +8,7 @@ import { isActive, jobs } from "../jobs.js";
 import { announce } from "../notices.js";
 import { recipe, givenSettings, inputsOf, loadImage, repaintOf } from "../recipe.js";
 import { send } from "../send.js";
+import { t, told } from "../strings.js";
 import { Viewport } from "../viewport.js";
 import { Brush } from "./brush.js";
 import { Frame } from "./frame.js";
@@ -23,7 +24,7 @@ let job = null; // the latest one of this dialog
 let results = []; // [{url, image_id, …}] of this picture
 
 const content = el("div", { class: "canvas-content" });
-const box = el("div", { class: "canvas-box", tabindex: "0", role: "application", "aria-label": "Mask. Arrow keys move the brush, space puts it down and lifts it, brackets change its size." }, content);
+const box = el("div", { class: "canvas-box", tabindex: "0", role: "application", "aria-label": t`Mask. Arrow keys move the brush, space puts it down and lifts it, brackets change its size.` }, content);
 const viewport = new Viewport(box, content, () => content.style.setProperty("--unit", `${1 / viewport.scale}px`));
 viewport.free = true;
 const brush = new Brush(box, viewport, () => mask, showTools);
@@ -32,36 +33,36 @@ const panel = new Panel({ changed: onForm, extend: (sides) => frame.set(sides) }
 const stage = el("div", { class: "canvas-stage" });
 const problem = el("p", { class: "form-error", role: "alert", hidden: true });
 const state = el("p", { class: "canvas-state", role: "status" });
-const bar = el("progress", { max: 100, "aria-label": "Progress", hidden: true });
-const submit = el("button", { type: "submit", class: "primary" }, "Repaint");
-const strip = el("ul", { class: "canvas-results", "aria-label": "Results", hidden: true });
+const bar = el("progress", { max: 100, "aria-label": t`Progress`, hidden: true });
+const submit = el("button", { type: "submit", class: "primary" }, t`Repaint`);
+const strip = el("ul", { class: "canvas-results", "aria-label": t`Results`, hidden: true });
 const after = el("div", { class: "actions", hidden: true });
 
 const tool = (name, label, iconName, key) => button(null, iconName, () => brush.choose(name), { class: "round", "aria-label": label, title: `${label} (${key})`, data: { tool: name } });
 const act = (label, iconName, key, run, name) => button(null, iconName, run, { class: "round", "aria-label": label, title: `${label} (${key})`, data: { act: name } });
-const size = el("input", { type: "range", min: 0, max: 100, step: 1, "aria-label": "Size of the brush", title: "Size of the brush ([ and ], or the wheel)", oninput: ({ target }) => brush.resize(fromSlider(target.value)) });
+const size = el("input", { type: "range", min: 0, max: 100, step: 1, "aria-label": t`Size of the brush`, title: t`Size of the brush ([ and ], or the wheel)`, oninput: ({ target }) => brush.resize(fromSlider(target.value)) });
 const tools = el(
   "div",
-  { class: "canvas-tools", role: "toolbar", "aria-label": "Tools" },
-  tool("brush", "Brush", "brush", "B"),
-  tool("eraser", "Eraser", "eraser", "E"),
-  tool("lasso", "Lasso", "lasso", "L"),
-  tool("hand", "Move the picture", "hand", "H"),
+  { class: "canvas-tools", role: "toolbar", "aria-label": t`Tools` },
+  tool("brush", t`Brush`, "brush", "B"),
+  tool("eraser", t`Eraser`, "eraser", "E"),
+  tool("lasso", t`Lasso`, "lasso", "L"),
+  tool("hand", t`Move the picture`, "hand", "H"),
   size,
-  act("Undo", "undo", "Ctrl Z", () => mask.undo(), "undo"),
-  act("Redo", "redo", "Ctrl Shift Z", () => mask.redo(), "redo"),
-  act("Invert", "invert", "I", () => mask.invert(), "invert"),
-  act("Clear", "trash", "C", () => mask.clear(), "clear"),
-  act("Fit", "fit", "0", () => fit(), "fit"),
+  act(t`Undo`, "undo", t`Ctrl Z`, () => mask.undo(), "undo"),
+  act(t`Redo`, "redo", t`Ctrl Shift Z`, () => mask.redo(), "redo"),
+  act(t`Invert`, "invert", "I", () => mask.invert(), "invert"),
+  act(t`Clear`, "trash", "C", () => mask.clear(), "clear"),
+  act(t`Fit`, "fit", "0", () => fit(), "fit"),
 );
 const modes = el(
   "fieldset",
   { class: "segments" },
-  el("legend", { class: "unseen" }, "What to do"),
-  [["repaint", "Repaint a part"], ["extend", "Extend"]].map(([value, label]) => el("label", {}, el("input", { type: "radio", name: "canvas-mode", value, onchange: () => setMode(value) }), label)),
+  el("legend", { class: "unseen" }, t`What to do`),
+  [["repaint", t`Repaint a part`], ["extend", t`Extend`]].map(([value, label]) => el("label", {}, el("input", { type: "radio", name: "canvas-mode", value, onchange: () => setMode(value) }), label)),
 );
-const form = el("form", { class: "canvas-side", novalidate: true, "aria-label": "What to paint" }, el("h2", { class: "unseen" }, "Repaint or extend"), modes, panel.node, problem, submit, bar, state, strip, after);
-const dialog = el("dialog", { class: "canvas", id: "canvas", "aria-label": "Repaint a picture" }, el("div", { class: "canvas-main" }, stage, tools), form, button(null, "close", () => dialog.close(), { class: "round canvas-close", "aria-label": "Close" }));
+const form = el("form", { class: "canvas-side", novalidate: true, "aria-label": t`What to paint` }, el("h2", { class: "unseen" }, t`Repaint or extend`), modes, panel.node, problem, submit, bar, state, strip, after);
+const dialog = el("dialog", { class: "canvas", id: "canvas", "aria-label": t`Repaint a picture` }, el("div", { class: "canvas-main" }, stage, tools), form, button(null, "close", () => dialog.close(), { class: "round canvas-close", "aria-label": t`Close` }));
 stage.append(box);
 document.body.append(dialog);
 
@@ -120,7 +121,7 @@ function setMode(next) {
   frame.node.hidden = mode !== "extend";
   mask.canvas.hidden = mode === "extend";
   dialog.dataset.mode = mode;
-  say(submit, mode === "extend" ? "Extend" : "Repaint");
+  say(submit, mode === "extend" ? t`Extend` : t`Repaint`);
   uncompare();
   if (dialog.open) fit();
 }
@@ -166,10 +167,10 @@ function request() {
 }
 
 function problemOf() {
-  if (!panel.chosenModel) return "No model here can repaint a part of a picture.";
-  if (!panel.prompt.value.trim()) return "Say what should be there.";
-  if (mode === "extend" && frame.isEmpty) return "Drag a side of the frame outwards first.";
-  if (mode === "repaint" && mask.isEmpty) return "Paint over the part that should change first.";
+  if (!panel.chosenModel) return t`No model here can repaint a part of a picture.`;
+  if (!panel.prompt.value.trim()) return t`Say what should be there.`;
+  if (mode === "extend" && frame.isEmpty) return t`Drag a side of the frame outwards first.`;
+  if (mode === "repaint" && mask.isEmpty) return t`Paint over the part that should change first.`;
   return null;
 }
 
@@ -181,7 +182,7 @@ async function generate() {
   uncompare();
   try {
     const extend = mode === "extend" ? { ...frame.extend } : null;
-    job = await send(request(), { waiting: () => say(state, "Waiting for the server…") });
+    job = await send(request(), { waiting: () => say(state, t`Waiting for the server…`) });
     job.extend = extend;
     showJob();
   } catch (error) {
@@ -201,9 +202,9 @@ function showJob() {
   bar.hidden = !running;
   if (running && isMeasured(job)) bar.value = job.progress.percent;
   else bar.removeAttribute("value");
-  say(state, running ? [statusText(job), remainingText(job)].filter(Boolean).join(", ") : job?.status === "FAILED" ? (job.error?.message ?? "It failed.") : job?.status === "CANCELLED" ? "Cancelled." : "");
+  say(state, running ? [statusText(job), remainingText(job)].filter(Boolean).join(", ") : job?.status === "FAILED" ? (job.error ? told(job.error.code, job.error.message) : t`It failed.`) : job?.status === "CANCELLED" ? t`Cancelled.` : "");
   strip.hidden = !results.length;
-  const original = { url: picture?.url, shown: picture?.url, label: "Original" };
+  const original = { url: picture?.url, shown: picture?.url, label: t`Original` };
   const one = (result) => el("li", {}, el("button", { type: "button", "aria-label": result.label, onclick: () => (result === original ? uncompare() : compare(result)) }, el("img", { src: result.shown, alt: "" })));
   strip.replaceChildren(...(results.length ? [original, ...results] : []).map(one));
 }
@@ -215,10 +216,10 @@ function onJob(changed, before) {
 }
 
 function finish({ images, prompt }) {
-  const made = images.map((image, at) => ({ ...image, prompt, shown: image.thumbnail_url, extend: job.extend, label: `Result ${results.length + at + 1}` }));
+  const made = images.map((image, at) => ({ ...image, prompt, shown: image.thumbnail_url, extend: job.extend, label: t`Result ${results.length + at + 1}` }));
   results.push(...made);
   compare(made[0]);
-  announce("Finished. The slider shows it beside the original.");
+  announce(t`Finished. The slider shows it beside the original.`);
 }
 
 /** The result beside the original, which lies inside an extended one. */
@@ -226,14 +227,14 @@ function compare(result) {
   uncompare();
   const { extend } = result;
   const inset = extend && { left: extend.left / result.width, top: extend.top / result.height, width: picture.width / result.width, height: picture.height / result.height };
-  const shown = compareSlider({ url: picture.url, label: "Before" }, { ...result, label: "After" }, inset);
+  const shown = compareSlider({ url: picture.url, label: t`Before` }, { ...result, label: t`After` }, inset);
   box.hidden = true;
   stage.append(shown);
   dialog.dataset.compared = "true";
   after.hidden = false;
   after.replaceChildren(
-    button("Paint again", "brush", () => (uncompare(), box.focus()), { class: "quiet strong" }),
-    button("Go on with this result", "enter", () => goOn(result)),
+    button(t`Paint again`, "brush", () => (uncompare(), box.focus()), { class: "quiet strong" }),
+    button(t`Go on with this result`, "enter", () => goOn(result)),
   );
   $("input", shown)?.focus();
 }

@@ -1,6 +1,8 @@
 // The frame of an extension: its sides are dragged outwards, or moved with the arrow keys.
 
 import { el, setVars } from "../dom.js";
+import { SIDE_WORDS } from "../input-image.js";
+import { t } from "../strings.js";
 
 const SIDES = ["left", "top", "right", "bottom"];
 const HANDLES = { left: ["left"], top: ["top"], right: ["right"], bottom: ["bottom"], "top-left": ["top", "left"], "top-right": ["top", "right"], "bottom-left": ["bottom", "left"], "bottom-right": ["bottom", "right"] };
@@ -50,7 +52,7 @@ export class Frame {
   }
 
   #handle(name, sides) {
-    const node = el("button", { type: "button", class: `canvas-handle ${name}`, "aria-label": `Extend ${sides.join(" and ")}`, data: { handle: name } });
+    const node = el("button", { type: "button", class: `canvas-handle ${name}`, "aria-label": t`Extend ${sides.map((side) => SIDE_WORDS[side]).join(t` and `)}`, data: { handle: name } });
     let begun = null;
     const by = (dx, dy) => {
       const moved = { left: -dx, right: dx, top: -dy, bottom: dy };

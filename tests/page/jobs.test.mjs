@@ -47,7 +47,7 @@ test("without a worker, and without a server, no time is promised", () => {
 });
 
 test("a status in words", () => {
-  assert.deepEqual([job(1), job(1, { position: 3 }), job(1, { error: {} }), job(1, { status: "FAILED" })].map(statusText), ["Next in line", "3rd in line", "Will be tried again", "Failed"]);
+  assert.deepEqual([job(1), job(1, { position: 3 }), job(1, { waits_for: "a worker that has the LoRA style" }), job(1, { error: {} }), job(1, { status: "FAILED" })].map(statusText), ["Next in line", "3rd in line", "Waits for a worker that has the LoRA style", "Will be tried again", "Failed"]);
   const steps = { phase: "generating", step: 3, total_steps: 8, percent: 40 };
   assert.deepEqual([job(1, { status: "PROCESSING", progress: steps }), job(1, { status: "PROCESSING", progress: steps, cancel_requested: true })].map(statusText), ["Step 3 of 8", "Stopping at the next step"]);
 });

@@ -22,10 +22,11 @@ export const STATUS_LABELS = {
   CANCELLED: t`Cancelled`,
 };
 
-/** "Step 12 of 28", "3rd in line", "Loading the model". */
+/** "Step 12 of 28", "3rd in line", "Waits for a worker that has the LoRA style", "Loading the model". */
 export function statusText(job) {
   if (job.status === "PENDING") {
     if (job.error) return t`Will be tried again`;
+    if (job.waits_for) return t`Waits for ${job.waits_for}`; // no live worker can run it
     return job.position > 1 ? t`${ordinal(job.position)} in line` : t`Next in line`;
   }
   if (job.status !== "PROCESSING") return STATUS_LABELS[job.status];

@@ -5,7 +5,7 @@
 Random requests to tiny models, with ControlNets, IP-Adapters, Redux, LoRAs, embeddings, schedulers and upscalers, are
 drawn alone first, each by a service of its own, and then in random order by one worker that keeps two models. Now and
 then all models are unloaded. Each picture must have the pixels that it has alone, and memory must not grow by more than
-5 % after the first tenth.
+2.5 % in the second half.
 """
 
 from __future__ import annotations

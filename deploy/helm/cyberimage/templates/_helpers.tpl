@@ -56,10 +56,9 @@ envFrom:
 - { name: scratch, mountPath: /data/logs, subPath: logs }
 - { name: scratch, mountPath: /data/db, subPath: db }
 - { name: scratch, mountPath: /data/cache, subPath: cache }
-{{- if .Values.media.claim }}
-- { name: media, mountPath: /data/images, subPath: images }
-- { name: media, mountPath: /data/videos, subPath: videos }
-{{- end }}
+{{- $media := .Values.media.claim | empty | ternary "scratch" "media" }}
+- { name: {{ $media }}, mountPath: /data/images, subPath: images }
+- { name: {{ $media }}, mountPath: /data/videos, subPath: videos }
 {{- end }}
 
 {{- define "cyberimage.volumes" -}}

@@ -21,5 +21,12 @@ class Queue(BaseModel):
     load_timeout_seconds: Seconds = Field(
         3600, description="Time limit of loading a model for a job or on request, its download included."
     )
+    absent_workers_seconds: Seconds = Field(
+        600,
+        le=30 * 86_400,
+        description="For how long a request is accepted that only a worker could run which has gone, while others live."
+        " Longer where kinds of workers are scaled to none.",
+        json_schema_extra=LIVE,
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="Attempts of a job before it is FAILED.")
     worker_poll_seconds: Seconds = Field(1.0, description="How often an idle worker polls for jobs.")

@@ -7,7 +7,7 @@ first leaves the job to them for a bounded time, so nothing starves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -20,6 +20,8 @@ TO_IDLE_SECONDS = 2.0
 
 Deference = Literal["none", "to idle", "to nearer"]
 Judge = Callable[[Needs], Deference | None]  # of a worker: None for jobs that it cannot run
+# By model that a device refused, what other workers can run that have not refused it; None of one that does not say.
+Left = Mapping[str, Sequence[Capabilities | None]]
 
 
 class Standing(IntEnum):
@@ -69,6 +71,11 @@ def deference(own: Standing, others: Iterable[tuple[Standing, bool]]) -> Deferen
     if not nearer:
         return "none"
     return "to nearer" if own >= Standing.TO_DOWNLOAD else "to idle" if any(idle for _, idle in nearer) else "none"
+
+
+def is_left(needs: Needs, left: Left) -> bool:
+    """Whether a job of a refused model is another worker's, as one can run it."""
+    return any(report is None or report.can_run(needs) for report in left.get(needs.model, ()))
 
 
 def patience(deference: Deference, bound: float) -> float:

@@ -45,8 +45,8 @@ def indexes(cache: Path, repo: str) -> Iterator[Path]:
 def read_object(file: Path | None) -> dict[str, Any]:
     """The content of a JSON file, such as a `model_index.json`; empty if there is none that can be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file is not None else None
-    except (OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else None
+    except (OSError, ValueError, RecursionError):  # the last for JSON that nests too deep
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -55,7 +55,7 @@ def _is_complete(index: Path, elsewhere: Collection[str]) -> bool:
     """Whether every part that the index lists exists: downloads start with the index and link the rest last."""
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     parts = listed.items() if isinstance(listed, dict) else ()
     needed = [name for name, kind in parts if isinstance(kind, list) and kind and kind[0]]

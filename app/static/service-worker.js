@@ -28,7 +28,7 @@ async function activate() {
   const names = (await caches.keys()).filter((name) => name.startsWith(OURS) && !(ENABLED && name === CACHE));
   await Promise.all(names.map((name) => caches.delete(name)));
   if (!ENABLED) return self.registration.unregister();
-  await self.registration.navigationPreload?.enable(); // the page is asked for while the worker starts
+  await self.registration.navigationPreload?.disable(); // it would ask twice for all that is not answered below
   await self.clients.claim();
 }
 
@@ -46,8 +46,8 @@ self.addEventListener("fetch", (event) => {
 const reached = (answer) => answer && !AWAY.includes(answer.status);
 const kept = async (address) => (await caches.open(CACHE)).match(address);
 
-async function page({ request, preloadResponse }) {
-  const answer = await Promise.resolve(preloadResponse).then((early) => early ?? fetch(request)).catch(() => null);
+async function page({ request }) {
+  const answer = await fetch(request).catch(() => null);
   return reached(answer) ? answer : ((await kept(OFFLINE)) ?? answer ?? Response.error());
 }
 

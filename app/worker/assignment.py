@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from types import MappingProxyType
 
-from app.core.assignment import Deference, Judge, LiveWorker, deference, standing, standings
+from app.core.assignment import Deference, Judge, Left, LiveWorker, deference, is_left, standing, standings
 from app.core.catalog import Lane
 from app.core.needs import Needs
 from app.services.context import AppContext
@@ -17,7 +18,7 @@ FRESH_SECONDS = 1.0  # how old the view of the other workers may be
 
 
 class Assignment:
-    """`left` are the models whose jobs this worker leaves to others (`worker.refusals`)."""
+    """`left` is what this worker leaves to others, because its device refused it (`worker.refusals`)."""
 
     def __init__(self, context: AppContext, worker_id: str, lane: Lane, report: CapabilityReport) -> None:
         self._context = context
@@ -26,7 +27,7 @@ class Assignment:
         self._report = report
         self._others: tuple[float, Sequence[LiveWorker]] | None = None
 
-    def judge(self, ready: Collection[str], left: Collection[str] = ()) -> Judge | None:
+    def judge(self, ready: Collection[str], left: Left = MappingProxyType({})) -> Judge | None:
         """For a claim of this worker, which has the models `ready` loaded; None while it takes all jobs. The judge
         raises DatabaseUnavailable."""
         own = self._report.current
@@ -34,7 +35,7 @@ class Assignment:
             return None
 
         def judged(needs: Needs) -> Deference | None:
-            if needs.model in left:
+            if is_left(needs, left):
                 return None
             if own is None:
                 return "none"

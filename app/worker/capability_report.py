@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from app.core.worker_capabilities import Capabilities
+from app.errors import DatabaseUnavailable
 from app.process.threads import BackgroundThread
 
 REPORT_SECONDS = 15.0
@@ -33,8 +34,11 @@ class CapabilityReport(BackgroundThread):
         """Read now, on the thread that asks. What cannot be read stays as it was."""
         try:
             found = self._read()
-        except OSError as error:
-            log.warning("Cannot read what this worker can run, so it is not reported anew: %s", error)
+        except DatabaseUnavailable as error:
+            log.warning("Cannot read what this worker can run, so it is not reported anew: %s", error.detail)
+            return
+        except Exception:  # no file of somebody's folders may end the worker
+            log.exception("Cannot read what this worker can run, so it is not reported anew")
             return
         if self.current is None or found.digest != self.current.digest:
             self.current = found

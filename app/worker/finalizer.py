@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from app.core.backoff import Backoff
 from app.core.faults import is_out_of_memory
 from app.core.job import JobStatus
+from app.core.needs import needs_of
 from app.errors import (
     Cancelled,
     CyberImageError,
@@ -135,7 +136,7 @@ class JobFinalizer:
         Each device refuses a model once, and then leaves its jobs alone: so the job comes back here only when all have
         refused it, or when a refusal has expired."""
         claim = job.claim
-        if self._refusals is None or not self._refusals.add(claim.request.model_id):
+        if self._refusals is None or not self._refusals.add(needs_of(claim.request)):
             return False
         self._context.claims.release(claim)
         self._context.notifications.publish("work")

@@ -200,7 +200,7 @@ class Worker:
         ):  # `stop` freed the slot that was waited for
             return False
         try:
-            left = self._refusals.left() if self._refusals is not None else ()
+            left = self._refusals.left() if self._refusals is not None else {}
             ready = _ready_ids(self._resident)
             judge = self._assignment.judge(ready, left)
             claim = self._context.claims.claim(self.id, ready, lane=self._lane, judge=judge)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection
+from collections import defaultdict
 
+from app.core.assignment import Left, is_left
+from app.core.needs import Needs
+from app.core.worker_capabilities import Capabilities
 from app.services.context import AppContext
 from app.store.queue.device_refusals import REFUSED_SECONDS
 
@@ -19,22 +22,29 @@ class Refusals:
         self._context = context
         self._place = (platform.node(), device_id)
         self._hold_until: float | None = None  # None: not read since the start of this process
-        self._seen: dict[str, float] = {}  # when a worker that may run the model was seen last
+        self._seen: dict[tuple[str, str | None], float] = {}  # when such a worker, by model and report, was seen last
 
-    def add(self, model_id: str) -> bool:
-        """Record a refusal. True if another worker may run the model. Raises DatabaseUnavailable."""
-        self._context.device_refusals.record(*self._place, model_id)
+    def add(self, needs: Needs) -> bool:
+        """Record a refusal of the model. True if another worker may run the job. Raises DatabaseUnavailable."""
+        self._context.device_refusals.record(*self._place, needs.model)
         self._hold_until = time.monotonic() + REFUSED_SECONDS
-        return model_id in self._left_to_others()
+        return is_left(needs, self._others())
 
-    def left(self) -> Collection[str]:
-        """The models whose jobs this worker leaves to others. Raises DatabaseUnavailable."""
+    def left(self) -> Left:
+        """The models whose jobs this worker leaves to others, as far as those can run them. Raises
+        DatabaseUnavailable."""
         if self._hold_until is None:
             refused = self._context.device_refusals.refused(*self._place)
             self._hold_until = time.monotonic() + REFUSED_SECONDS if refused else 0.0
-        return self._left_to_others() if time.monotonic() < self._hold_until else ()
+        return self._others() if time.monotonic() < self._hold_until else {}
 
-    def _left_to_others(self) -> Collection[str]:
+    def _others(self) -> Left:
         now = time.monotonic()
-        self._seen |= dict.fromkeys(self._context.device_refusals.left_to_others(*self._place), now)
-        return {model_id for model_id, seen in self._seen.items() if now - seen < RETURN_SECONDS}
+        for model_id, digests in self._context.device_refusals.others(*self._place).items():
+            self._seen |= dict.fromkeys(((model_id, digest) for digest in digests), now)
+        self._seen = {key: seen for key, seen in self._seen.items() if now - seen < RETURN_SECONDS}
+        reports = self._context.capabilities.reports({digest for _, digest in self._seen if digest is not None})
+        left: dict[str, list[Capabilities | None]] = defaultdict(list)
+        for model_id, digest in self._seen:
+            left[model_id].append(reports.get(digest or ""))
+        return left

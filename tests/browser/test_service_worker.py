@@ -144,13 +144,20 @@ def share(page: Page, **fields: str) -> None:
 
 
 def test_shared_words_become_the_prompt(page: Page, harness: Harness) -> None:
-    page.locator("#prompt").fill("what was there")
     share(page, title="A lighthouse", text="in the fog", url="")
     expect(page.locator("#prompt")).to_have_value("A lighthouse\nin the fog")
     assert page.evaluate("location.hash") == "#/"
-    page.locator(".toast").get_by_role("button", name="Undo").click()
-    expect(page.locator("#prompt")).to_have_value("what was there")
     assert harness.call("/api/queue")["counts"]["PENDING"] == 0  # nothing is sent by itself
+
+
+def test_a_prompt_that_is_there_is_replaced_only_when_asked(page: Page) -> None:
+    """Any page can send such a form."""
+    page.locator("#prompt").fill("what was there")
+    share(page, title="", text="in the fog", url="")
+    expect(page.locator(".toast")).to_contain_text("Text was shared")
+    expect(page.locator("#prompt")).to_have_value("what was there")
+    page.locator(".toast").get_by_role("button", name="Use it").click()
+    expect(page.locator("#prompt")).to_have_value("in the fog")
 
 
 def test_a_shared_picture_becomes_the_start_picture(page: Page) -> None:

@@ -24,7 +24,7 @@ BUCKET = {"media": {"bucket": "s3://pictures/of/us"}}
 SCALED = {"lane": "local", "scale": {"enabled": True, "models": ["flux.1-dev", "demo"], "max": 7}}
 EVERYTHING: dict[str, Any] = {
     "image": {"pullSecrets": ["registry"], "tag": "abc"},
-    "settings": {"LOG_FORMAT": "ecs", "JOB_TIMEOUT_SECONDS": 900},
+    "settings": {"LOG_FORMAT": "ecs", "JOB_TIMEOUT_SECONDS": 900, "LORA_MAX_BYTES": 4_294_967_296},
     "media": {"bucket": "s3://pictures", "endpoint": "https://s3.example.org"},
     "api": {
         "replicas": 3,
@@ -117,6 +117,7 @@ def test_no_pod_runs_as_root_or_writes_to_its_image(objects: list[dict[str, Any]
 
 def test_every_variable_is_a_setting_and_the_service_takes_them(objects: list[dict[str, Any]]) -> None:
     settings = named(objects, "ConfigMap", "")["data"]
+    assert settings.get("LORA_MAX_BYTES", "4294967296") == "4294967296"
     for _, pod in pods(objects):
         own = {each["name"]: each["value"] for each in pod["containers"][0].get("env", ())}
         assert {name.lower() for name in settings.keys() | own.keys()} <= Settings.model_fields.keys()

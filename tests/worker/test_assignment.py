@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from app.core.assignment import is_left
 from app.core.job import JobStatus
 from app.core.needs import Needs
 from app.core.request import GenerationInput, GenerationSettings, LoraChoice
 from app.core.worker_capabilities import Capabilities
+from app.files.hub_cache import read_object
 from app.services.context import AppContext
 from app.services.jobs.submit import submit
 from app.services.models.fleet import fleet_of
 from app.store.queue.workers import WorkerReport
 from app.worker.assignment import Assignment
 from app.worker.capability_report import CapabilityReport
+from app.worker.refusals import Refusals
 from tests.api.native.test_loras import FLUX, safetensors
 from tests.waiting import wait_until
 from tests.worker.fake_engine import FakeEngine
@@ -175,11 +178,48 @@ def test_one_that_is_busy_by_the_queue_is_not_waited_for(harness: Harness, assig
 
 
 def test_models_that_the_device_refused_are_left_to_others(harness: Harness, assignment: Assignment) -> None:
-    judge = assignment.judge(["fake"], left=["fake"])
+    judge = assignment.judge(["fake"], left={"fake": [Capabilities(here=frozenset(["fake"]))]})
     assert judge is not None
     assert judge(Needs("fake")) is None
     unread = Assignment(harness.context, "w1", "local", CapabilityReport(Capabilities, lambda: None))
     assert unread.judge([]) is None, "it takes all"
-    only_refused = unread.judge([], left=["fake"])
+    only_refused = unread.judge([], left={"fake": [Capabilities(here=frozenset(["fake"]))]})
     assert only_refused is not None
     assert (only_refused(Needs("fake")), only_refused(Needs("other"))) == (None, "none")
+
+
+def test_what_the_others_cannot_run_is_not_left_to_them(harness: Harness, assignment: Assignment) -> None:
+    """Such a job would go round for ever: refused here, and given to nobody else."""
+    without = {"fake": [Capabilities(here=frozenset(["other"]))]}
+    judge = assignment.judge(["fake"], left=without)
+    assert judge is not None
+    assert judge(Needs("fake")) == "none"
+
+
+@pytest.mark.parametrize(("there", "left"), [("fake", True), ("other", False)])
+def test_a_refused_job_is_given_back_only_where_another_worker_can_run_it(
+    harness: Harness, there: str, left: bool
+) -> None:
+    beat(harness, "w2", device_id="cuda:0", capabilities=Capabilities(here=frozenset([there])))
+    refusals = Refusals(harness.context, "cuda:0")
+    assert refusals.add(Needs("fake")) is left
+    assert bool(refusals.left()) is True, "that worker has not refused it"
+    assert is_left(Needs("fake"), refusals.left()) is left
+    assert not is_left(Needs("fake", loras=("style",)), refusals.left()), "it has no such LoRA"
+
+
+def test_no_file_ends_the_thread_that_reads_them(caplog: pytest.LogCaptureFixture) -> None:
+    def read() -> Capabilities:
+        raise RecursionError
+
+    report = CapabilityReport(read, lambda: None)
+    report.update()
+    assert report.current is None
+    assert "is not reported anew" in caplog.text
+
+
+def test_json_that_nests_too_deep_and_what_is_no_file_are_no_object(tmp_path: Path) -> None:
+    deep = tmp_path / "model_index.json"
+    deep.write_text("[" * 100_000)
+    assert read_object(deep) == {}
+    assert read_object(tmp_path) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.job import JobStatus
+from app.core.needs import Needs
 from app.engines.base import ResidentModel
 from app.errors import CyberImageError, GpuRequired, NoRoom, OutOfMemory
 from app.store.queue.workers import WorkerReport
@@ -129,7 +130,7 @@ def test_a_worker_that_is_being_replaced_is_waited_for(harness: Harness, monkeyp
     context.workers.heartbeat(WorkerReport("large", "elsewhere", 1, "cuda", device_id="cuda:0"))
     refusals = Refusals(context, "cpu")
     assert not refusals.left()
-    assert refusals.add("fake")
+    assert refusals.add(Needs("fake"))
     assert set(refusals.left()) == {"fake"}
     context.workers.remove("large")
     assert set(refusals.left()) == {"fake"}

@@ -20,7 +20,7 @@ from app.services.context import AppContext
 from app.services.models.capabilities import pipeline_class_of
 from app.store.queue.workers import NOT_TAKING, ready_models
 
-BETWEEN_WORKERS_SECONDS = 600.0  # a worker that has gone may be back within that: its process is being replaced
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def fleet_of(context: AppContext, lane: Lane = "local") -> Fleet:
     rows = [row for row in context.workers.live() if row["lane"] == lane]
     workers = live_workers(context, rows)
     silent = any(worker.capabilities is None for worker in workers)
-    kept = context.capabilities.gone(BETWEEN_WORKERS_SECONDS if workers else None)
+    absent = context.settings.absent_workers_seconds  # one that has gone may be back: its process is being replaced
+    kept = context.capabilities.gone(absent if workers else max(absent, DAY))
     gone = [report for report in context.capabilities.reports(kept).values() if report.lane == lane]
     here = platform.node() in {worker.host for worker in workers}
     return Fleet(lane, workers, gone, own_disk=here or silent or not workers)

@@ -186,7 +186,7 @@ def _models_for(context: AppContext, family: str | None) -> Sequence[str]:
     return [model_id for model_id, name in classes.items() if name and family in (families_of_pipeline(name) or ())]
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=5000)
 def _inspect(file: Path, lora_id: str, size: int, modified: int) -> LoraFile:
     return files.inspect(file, lora_id)
 

@@ -19,11 +19,11 @@ export async function takeShared() {
   for (const file of found.files) await take(file);
 }
 
-/** In place of the prompt that was there, which comes back by the notice's button. */
+/** A prompt that is there stays, unless the notice's button is pressed: any page can share something with this one. */
 function useText(text) {
-  const before = $("#prompt").value;
+  if ($("#prompt").value.trim()) return toast(t`Text was shared with this page`, { action: { label: t`Use it`, run: () => fillPrompt(text) } });
   fillPrompt(text);
-  toast(t`What was shared is in the form`, { action: before ? { label: t`Undo`, run: () => fillPrompt(before) } : null });
+  return toast(t`What was shared is in the form`);
 }
 
 function ask() {

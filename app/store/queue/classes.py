@@ -23,7 +23,7 @@ from app.store.queue.next_job import AVAILABLE, CANDIDATE, bound_for
 from app.store.queue.rows import REQUEST_COLUMNS, request_from_row
 
 _AT_A_TIME = 500  # databases bound the parameters of a statement
-_KNOWN = 16_384  # classes whose needs are remembered
+_KNOWN = 65_536  # classes whose needs are remembered
 
 _in_lane = (PENDING, jobs.c.lane == bindparam("lane"))
 _in_order = select(job_class.label("class_")).where(*_in_lane).order_by(job_class).limit(1)

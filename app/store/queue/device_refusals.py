@@ -1,8 +1,9 @@
-"""Models that a device refused to run, for lack of memory or of a GPU, and whether another device may run them."""
+"""Models that a device refused to run, for lack of memory or of a GPU, and which other workers may run them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Double, and_, bindparam, delete, exists, select
 
@@ -25,21 +26,17 @@ _refused_too = (
     )
     .correlate(workers, device_refusals)
 )
-_may_run_elsewhere = (
-    exists()
-    .where(
-        workers.c.lane == "local",
-        workers.c.heartbeat_at > now() - bindparam("lease", type_=Double),
-        workers.c.device_error.is_(None),
-        workers.c.state != "draining",
-        ~and_(workers.c.host == _c.host, workers.c.device_id == _c.device_id),
-        ~_refused_too,
-    )
-    .correlate(device_refusals)
+_elsewhere = (
+    workers.c.lane == "local",
+    workers.c.heartbeat_at > now() - bindparam("lease", type_=Double),
+    workers.c.device_error.is_(None),
+    workers.c.state != "draining",
+    ~and_(workers.c.host == _c.host, workers.c.device_id == _c.device_id),
+    ~_refused_too,
 )
 _HERE = (_c.host == bindparam("here"), _c.device_id == bindparam("device"), _c.refused_at > _FRESH)
 _REFUSED = select(_c.model_id).where(*_HERE)
-_LEFT_TO_OTHERS = _REFUSED.where(_may_run_elsewhere)
+_OTHERS = select(_c.model_id, workers.c.capabilities).where(*_HERE, *_elsewhere).distinct()
 
 
 class DeviceRefusalStore:
@@ -62,8 +59,12 @@ class DeviceRefusalStore:
         with self._database.read() as connection:
             return set(connection.scalars(_REFUSED, {"here": host, "device": device_id}))
 
-    def left_to_others(self, host: str, device_id: str) -> Collection[str]:
-        """Those of the refused models that a live local worker of another device has not refused."""
+    def others(self, host: str, device_id: str) -> Mapping[str, Collection[str | None]]:
+        """By refused model, the digests of what live local workers of other devices can run that have not refused it;
+        None of one that does not say."""
+        found: dict[str, set[str | None]] = defaultdict(set)
         with self._database.read() as connection:
             place = {"here": host, "device": device_id, "lease": self._lease}
-            return set(connection.scalars(_LEFT_TO_OTHERS, place))
+            for model_id, digest in connection.execute(_OTHERS, place):
+                found[model_id].add(digest)
+        return found

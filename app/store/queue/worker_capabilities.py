@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from app.core.lru_cache import LRUCache
 from app.core.worker_capabilities import Capabilities
@@ -13,7 +13,7 @@ from app.store.db.database import Database, now
 from app.store.db.schema import worker_capabilities, workers
 from app.store.db.upsert import insert_into
 
-KEPT_SECONDS = 86_400.0  # after the last worker that reported it has gone
+KEPT_SECONDS = 30 * 86_400.0  # after the last worker that reported it has gone
 
 _REMEMBERED = 256
 
@@ -42,11 +42,9 @@ class CapabilityStore:
                     self._known.put(digest, found[digest])
         return found
 
-    def gone(self, within_seconds: float | None) -> Collection[str]:
-        """The digests that no row of a worker names, and one did so long ago at most; None: as long as they are
-        kept."""
-        seconds = KEPT_SECONDS if within_seconds is None else within_seconds
-        recent = select(_c.digest).where(_c.seen_at > now() - seconds, _c.digest.not_in(_USED))
+    def gone(self, within_seconds: float) -> Collection[str]:
+        """The digests that no row of a worker names, and one did so long ago at most."""
+        recent = select(_c.digest).where(_c.seen_at > now() - within_seconds, _c.digest.not_in(_USED))
         with self._database.read() as connection:
             return set(connection.scalars(recent))
 
@@ -59,10 +57,11 @@ def keep(connection: Connection, capabilities: Capabilities) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_={"seen_at": now()}))
 
 
-def mark_seen(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Note that the workers `which`, whose rows are about to be deleted, reported until now what they did."""
-    reported = select(workers.c.capabilities).where(which, workers.c.capabilities.is_not(None))
-    connection.execute(update(worker_capabilities).where(_c.digest.in_(reported)).values(seen_at=now()))
+def mark_seen(connection: Connection, digests: Iterable[str | None]) -> None:
+    """Note that workers whose rows were deleted had reported these until now. One by one in their order, and after the
+    rows of workers, as heartbeats do: so none waits for another that waits for it."""
+    for digest in sorted({digest for digest in digests if digest is not None}):
+        connection.execute(update(worker_capabilities).where(_c.digest == digest).values(seen_at=now()))
 
 
 def supersede(connection: Connection, digest: str) -> None:

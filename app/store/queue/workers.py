@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from app.core.catalog import Lane
 from app.core.worker_capabilities import Capabilities
@@ -73,8 +73,7 @@ class WorkerStore:
     def remove(self, worker_id: str) -> None:
         self._kept.pop(worker_id, None)
         with self._database.write(durable=False) as connection:
-            mark_seen(connection, workers.c.id == worker_id)
-            connection.execute(delete(workers).where(workers.c.id == worker_id))
+            _remove_rows(connection, workers.c.id == worker_id)
             end_plans(connection, worker_id)
 
     def live(self) -> list[dict[str, Any]]:
@@ -95,6 +94,11 @@ class WorkerStore:
         run when it was last reported long ago."""
         dead = (workers.c.heartbeat_at < now() - 10 * self._lease) | (workers.c.heartbeat_at > now() + 10 * self._lease)
         with self._database.write(durable=False) as connection:
-            mark_seen(connection, dead)
-            connection.execute(delete(workers).where(dead))
+            _remove_rows(connection, dead)
             delete_unused(connection)
+
+
+def _remove_rows(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Delete rows of workers, and note what they could run until now."""
+    gone = connection.scalars(delete(workers).where(which).returning(workers.c.capabilities)).all()
+    mark_seen(connection, gone)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from app.api.schemas.loras import LorasBody
 from app.config import load_settings
@@ -33,6 +35,7 @@ from app.services.models.fleet import fleet_of
 from app.services.models.loras import listing
 from app.services.models.own_capabilities import DeviceFacts, own_capabilities
 from app.services.ops.stats import models, readiness
+from app.store.db.schema import worker_capabilities
 from app.store.queue.workers import WorkerReport
 from tests.api.native.test_loras import FLUX, SDXL, safetensors
 
@@ -190,6 +193,21 @@ def test_a_worker_that_was_here_a_moment_ago_counts(context: AppContext, *, gone
     if gone:
         context.workers.remove("w1")
     ask(context, "far")
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(600, False), (86_400, True)])
+def test_how_long_one_counts_that_has_gone_is_a_setting(context: AppContext, *, seconds: int, counts: bool) -> None:
+    """Where kinds of workers are scaled to none, their jobs must be accepted, for those start them again."""
+    beat(context, "w1", here=frozenset({"far"}))
+    beat(context, "w2", here=frozenset({"demo"}))
+    context.workers.remove("w1")
+    with context.database.write() as connection:
+        connection.execute(update(worker_capabilities).values(seen_at=worker_capabilities.c.seen_at - 3600))
+    asked = replace(context, settings=context.settings.model_copy(update={"absent_workers_seconds": seconds}))
+    if counts:
+        ask(asked, "far")
+    else:
+        refused(asked, NoCapableWorker, model_id="far")
 
 
 def test_while_no_worker_lives_those_of_the_last_day_count(context: AppContext) -> None:

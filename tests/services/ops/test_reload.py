@@ -90,6 +90,7 @@ def test_only_what_is_read_anew_each_time_may_change() -> None:
         "max_batch_jobs",
         "prompt_max_chars",
         "queue_max_pending",
+        "absent_workers_seconds",
         "rate_limit_generate",
         "rate_limit_read",
         "remote_price",

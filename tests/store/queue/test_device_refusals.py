@@ -30,15 +30,15 @@ def small(store: Store) -> Store:
 
 def test_another_device_may_run_it(small: Store) -> None:
     assert small.refusals.refused(*SMALL) == {"flux"}
-    assert small.refusals.left_to_others(*SMALL) == {"flux"}
-    assert small.refusals.left_to_others(*LARGE) == set()
+    assert small.refusals.others(*SMALL) == {"flux": {None}}
+    assert small.refusals.others(*LARGE) == {}
 
 
 def test_not_when_that_one_refused_it_too(small: Store) -> None:
     small.refusals.record(*LARGE, "sdxl")
-    assert small.refusals.left_to_others(*SMALL) == {"flux"}
+    assert small.refusals.others(*SMALL) == {"flux": {None}}
     small.refusals.record(*LARGE, "flux")
-    assert small.refusals.left_to_others(*SMALL) == set()
+    assert small.refusals.others(*SMALL) == {}
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_not_when_that_one_refused_it_too(small: Store) -> None:
 )
 def test_not_when_that_one_takes_no_such_jobs(small: Store, changes: dict[str, object]) -> None:
     small.workers.heartbeat(report(LARGE, **changes))
-    assert small.refusals.left_to_others(*SMALL) == set()
+    assert small.refusals.others(*SMALL) == {}
 
 
 def test_not_when_that_one_is_gone(small: Store) -> None:
     with small.database.write() as connection:
         connection.execute(update(workers).values(heartbeat_at=small.now() - LEASE - 1))
-    assert small.refusals.left_to_others(*SMALL) == set()
+    assert small.refusals.others(*SMALL) == {}
 
 
 def test_it_is_tried_again_after_a_while(small: Store) -> None:
@@ -61,4 +61,4 @@ def test_it_is_tried_again_after_a_while(small: Store) -> None:
         assert connection.scalar(select(func.count()).select_from(device_refusals)) == 1
         connection.execute(update(device_refusals).values(refused_at=small.now() - REFUSED_SECONDS - 1))
     assert small.refusals.refused(*SMALL) == set()
-    assert small.refusals.left_to_others(*SMALL) == set()
+    assert small.refusals.others(*SMALL) == {}

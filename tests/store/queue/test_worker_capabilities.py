@@ -80,7 +80,7 @@ def test_what_a_worker_could_do_is_known_for_a_while_after_it_has_left(store: St
     assert reader.gone(60.0) == {FLUX.digest}
     age(store, 100.0)
     assert reader.gone(60.0) == set()
-    assert reader.gone(None) == {FLUX.digest}
+    assert reader.gone(86_400.0) == {FLUX.digest}
 
 
 def test_one_that_died_is_remembered_too(store: Store) -> None:

@@ -18,6 +18,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* A value of `settings`: helm reads numbers of files as floats, and would write a million as 1e+06. */}}
+{{- define "cyberimage.value" -}}
+{{ if and (kindIs "float64" .) (eq (floor .) .) }}{{ printf "%d" (int64 .) | quote }}{{ else }}{{ toString . | quote }}{{ end }}
+{{- end }}
+
 {{/* Of each pod: an ordinary user, no token of the cluster. */}}
 {{- define "cyberimage.pod" -}}
 automountServiceAccountToken: false

@@ -104,7 +104,7 @@ def in_hub_cache(cache: Path, repo: str, name: str | None) -> Path | None:
 
 def all_files(folder: Path) -> Iterator[Path]:
     """All LoRA files, and links with such a name, sorted by name. Links to folders are followed, each folder
-    once."""
+    once. Names that are no UTF-8 are left out: no answer can hold them."""
     found: list[Path] = []
     seen: set[str] = set()
     for place, below, names in os.walk(folder, followlinks=True):
@@ -113,9 +113,18 @@ def all_files(folder: Path) -> Iterator[Path]:
             below.clear()  # a link to a folder above
             continue
         seen.add(real)
-        files = (Path(place, name) for name in names)
+        files = (Path(place, name) for name in names if _is_text(place + name))
         found += [file for file in files if has_lora_suffix(file) and (file.is_file() or file.is_symlink())]
     yield from sorted(found)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name of the file system is UTF-8: other bytes come as surrogates, which cannot be encoded."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def inspect(file: Path, lora_id: str) -> LoraFile:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +116,11 @@ def test_links_and_capitals_are_listed_and_may_be_named(listed, send, problem, f
     assert "linkdir/back/ink" not in found
     assert found["lost"]["problem"] == "The LoRA lost is a link to a missing file. Repair the link in LORAS_DIR."
     problem(send({"id": "lost"}), 400, "lora_unavailable")
+
+
+def test_a_name_that_is_no_utf_8_is_left_out(listed, folder):
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.safetensors")).write_bytes(safetensors(FLUX))
+    assert "ink" in listed()
 
 
 def test_without_a_folder_there_are_none(listed, folder):

@@ -142,7 +142,7 @@ def test_each_base_says_which_driver_its_torch_needs_and_installs_that_torch() -
     for build in (*CUDA_BUILDS, CPU_BUILD):
         wanted = " ".join(f"-r {lock}" for lock in ("locks/run.txt", *build.locks))
         assert f"--require-hashes {wanted};" in DOCKERFILE
-    assert "--no-deps --require-hashes -r locks/no-deps.txt\n" in DOCKERFILE
+    assert "--no-deps --require-hashes -r locks/no-deps.txt \\\n" in DOCKERFILE
 
 
 def test_models_can_be_compiled_in_the_container() -> None:

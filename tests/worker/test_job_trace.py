@@ -11,7 +11,7 @@ import pytest
 from app import create_app
 from app.config import load_settings
 from app.core.job import JobStatus
-from app.errors import GenerationError
+from app.errors import GenerationError, ModelUnavailable
 from app.monitoring import tracing
 from app.services.webhooks.dispatcher import WebhookDispatcher
 from tests.monitoring.collector import Collector, attributes, collecting
@@ -103,13 +103,17 @@ def test_a_failed_job_is_a_failed_span(traced: Harness, engine: FakeEngine, coll
 
 
 def test_a_job_that_fails_before_its_first_phase_is_a_span_too(
-    traced: Harness, engine: FakeEngine, collector: Collector
+    traced: Harness, engine: FakeEngine, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = submitted(traced, model_id="other")
-    traced.start(engine, traced.open(without=["MODEL_OTHER"]))
+    def no_inputs(*_: object) -> None:
+        raise ModelUnavailable("There is no such file.")
+
+    monkeypatch.setattr("app.worker.runner.read_inputs", no_inputs)
+    job_id = submitted(traced)
+    traced.start(engine)
     assert traced.ended(job_id).job.status is JobStatus.FAILED
-    wait_until(lambda: "job other" in spans_of(collector), "no span of the job came")
-    assert attributes(spans_of(collector)["job other"][0])["cyberimage.job.outcome"] == "unknown_model"
+    wait_until(lambda: "job fake" in spans_of(collector), "no span of the job came")
+    assert attributes(spans_of(collector)["job fake"][0])["cyberimage.job.outcome"] == "model_unavailable"
 
 
 def test_without_a_callers_trace_the_request_begins_one(

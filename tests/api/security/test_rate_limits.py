@@ -79,6 +79,7 @@ def test_every_route_is_limited_or_exempt_on_purpose(client_with):
     free = {rule.endpoint for rule in client.application.url_map.iter_rules()} - limited
     assert {each for each in free if not each.startswith("docs.")} == {
         "static", "pages.root", "health.livez", "health.health", "health.readyz", "metrics.metrics",
+        "offline.offline", "offline.service_worker",
     }  # fmt: skip
 
 

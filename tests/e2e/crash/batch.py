@@ -61,7 +61,7 @@ class BatchCrashTest:
             "WORKER_POLL_SECONDS": "0.3",
             "MAX_ATTEMPTS": "100",  # killed attempts count too
             "DEFAULT_MODEL_ID": "fake",
-            "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
+            "MODEL_FAKE": 'fake;builtin;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
         }
         (folder / "roles").mkdir()
         failpoints = "after_file_rename=kill:0.02,after_commit=kill:0.02" if kills else ""

@@ -106,7 +106,7 @@ class CrashTest:
             "MERGE_JOBS": "4",
             "MAX_ATTEMPTS": "100",  # killed attempts count too
             "DEFAULT_MODEL_ID": "fake",
-            "MODEL_FAKE": 'fake;/none;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
+            "MODEL_FAKE": 'fake;builtin;Fake;local;false;{"steps": {"min": 1, "max": 50, "default": 3}}',
         }
         self._refusals, roles = folder / "refusals", folder / "roles"
         roles.mkdir()

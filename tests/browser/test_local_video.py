@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.gallery_pages import choose_work
 from tests.browser.harness import Harness
-from tests.browser.test_quality import violations
+from tests.browser.test_quality import open_settings, violations
 from tests.browser.test_video_dialog import in_gallery, plays, video_dialog
 from tests.providers.replicate_server import SECRET, TOKEN, StandIn, replicate
 from tests.providers.schemas import document
@@ -102,6 +102,7 @@ def test_the_fields_are_accessible(new_page: Callable[..., Page], studio: Harnes
     studio.made("a hill", seed=7, num_inference_steps=4)
     page = new_page(studio.url, reduced_motion="reduce", viewport={"width": 390, "height": 780})
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    open_settings(page)
     page.locator("#model").select_option("film")
     assert violations(page, axe) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

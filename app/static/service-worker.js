@@ -28,7 +28,6 @@ async function activate() {
   const names = (await caches.keys()).filter((name) => name.startsWith(OURS) && !(ENABLED && name === CACHE));
   await Promise.all(names.map((name) => caches.delete(name)));
   if (!ENABLED) return self.registration.unregister();
-  await self.registration.navigationPreload?.disable(); // it would ask twice for all that is not answered below
   await self.clients.claim();
 }
 

@@ -25,8 +25,8 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Fleet:
-    """`workers` are the live ones; `gone` what those could run that were here a moment ago, or, while none lives, those
-    that were here within a day. `own_disk`: the disk of this process counts as that of a worker."""
+    """`workers` are the live ones; `gone` what those could run that were here within ABSENT_WORKERS_SECONDS, or, while
+    none lives, within a day at least. `own_disk`: the disk of this process counts as that of a worker."""
 
     lane: Lane
     workers: Sequence[LiveWorker]
